@@ -1,0 +1,47 @@
+"""Errors a user can put right. Anything else that is raised is a bug and keeps its traceback.
+
+The command line prints one line and exits with 2; the service answers with a 4xx status
+(``service/errors.py`` holds the table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class BitextError(Exception):
+    """What came, what is allowed, and where: one sentence for the person who can mend it."""
+
+
+class InputError(BitextError):
+    """A file, a line or a field that cannot be read as what it should be."""
+
+
+class UnknownNameError(BitextError):
+    """A name (method, model, index, layer) that is not among those there are."""
+
+
+class ModelNotFoundError(BitextError):
+    """A model that is neither a folder nor in the local cache."""
+
+
+class TooLongError(BitextError):
+    """A sentence of more pieces than the model has positions for."""
+
+
+class MismatchError(BitextError):
+    """Two things that must agree do not, such as a query's encoder and its index's encoder."""
+
+
+class TooLargeError(BitextError):
+    """More than a stated limit: sentences in a request, bytes in a line, models in memory."""
+
+
+def choose_from(what: str, given: str, choices: Iterable[object]) -> str:
+    """The sentence for a name that does not exist.
+
+    Example: ``choose_from("method", "itermx", ["argmax", "itermax"])`` ->
+    ``"unknown method 'itermx'; choose one of: argmax, itermax"``
+    """
+    names = ", ".join(sorted(map(str, choices)))
+    return f"unknown {what} '{given}'; choose one of: {names}"
