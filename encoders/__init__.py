@@ -1,0 +1,1 @@
+"""Shared model loading, and everything done to the model: encoding, pretraining, adaptation."""

@@ -1,0 +1,190 @@
+"""A multilingual language model by hub name or folder: weights, tokenizer, revision, device, dtype.
+
+Models are looked for on this machine only, unless a download is asked for by name: a service that
+meets a slow network must say so at once, not after the hub client's retries. Weights are read from
+safetensors only, and no code that a checkpoint brings is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from bitext.errors import InputError, ModelNotFoundError, UnknownNameError, choose_from
+
+BUNDLED = "bundled"
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRESET_FILE = "bitext.json"
+# what a checkpoint folder may hold that loading needs; never pickled weights
+_NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.bpe"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKey:
+    """What makes two requests mean the same loaded model."""
+
+    name: str
+    revision: str | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded encoder and its tokenizer.
+
+    ``preset`` holds what the checkpoint's ``bitext.json`` says, such as the layer that suits each
+    task; it is empty for other people's models.
+    """
+
+    key: ModelKey
+    model: nn.Module
+    tokenizer: Any
+    fingerprint: str
+    preset: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the weights take."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def load_checkpoint(key: ModelKey) -> Checkpoint:
+    """Load the encoder (or the encoder half) of a checkpoint, ready for inference.
+
+    :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
+    :raises InputError: if the folder is not a checkpoint, or holds a model without an encoder.
+    :raises UnknownNameError: if the dtype or device does not exist here.
+    """
+    if key.dtype not in DTYPES:
+        raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
+    device = _device(key.device)
+    folder = find_folder(key.name, key.revision)
+    with _reading(key.name):
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = _load_encoder(folder, config, DTYPES[key.dtype], key.name)
+    model.eval().to(device)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder))
+
+
+def find_folder(name: str, revision: str | None = None) -> Path:
+    """The folder that holds checkpoint ``name`` on this machine.
+
+    :raises ModelNotFoundError: if there is none; the sentence says how to get it.
+    """
+    if name == BUNDLED:
+        return Path(__file__).parent / "bundled"
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{name}: a checkpoint folder needs a config.json, and it has none")
+        return folder
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (HFValidationError, ValueError):
+        raise ModelNotFoundError(
+            f"model '{name}' is not a folder here, nor a name such as 'owner/model'"
+        ) from None
+    except LocalEntryNotFoundError:
+        at = f" --revision {revision}" if revision else ""
+        raise ModelNotFoundError(
+            f"model '{name}' is neither a folder nor in the local cache; "
+            f"get it with: bitext download {name}{at}"
+        ) from None
+
+
+def download(name: str, revision: str | None = None) -> Path:
+    """Fetch a checkpoint from the hub into the local cache.
+
+    :raises ModelNotFoundError: if the hub cannot be reached or has no such model.
+    """
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED_FILES))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelNotFoundError(f"model '{name}' could not be downloaded: {reason}") from error
+
+
+def fingerprint(folder: Path) -> str:
+    """Twelve hexadecimal digits that differ when weights, tokenizer or configuration do.
+
+    Large files are sampled, 64 blocks each, so that this takes no time next to loading them.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name == PRESET_FILE or path.suffix not in (".json", ".safetensors", ".model"):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as file:
+            for start in range(0, size, max(4096, size // 64)):
+                file.seek(start)
+                digest.update(file.read(4096))
+    return digest.hexdigest()[:12]
+
+
+def read_preset(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of its best settings, or nothing.
+
+    :raises InputError: if its ``bitext.json`` is not a JSON object.
+    """
+    path = folder / PRESET_FILE
+    if not path.is_file():
+        return {}
+    try:
+        preset = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(preset, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return preset
+
+
+def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> nn.Module:
+    text_encoders = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
+    masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
+    kind = transformers.AutoModel
+    if config.is_encoder_decoder:
+        if type(config) in text_encoders:
+            kind = transformers.AutoModelForTextEncoding
+    elif type(config) not in masked or config.is_decoder:
+        raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder")
+    model = kind.from_pretrained(
+        folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
+    )
+    # encoder halves stand alone: BART, M2M100 and Marian keep theirs behind get_encoder
+    return model.get_encoder() if config.is_encoder_decoder else model
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UnknownNameError(choose_from("device", name, ["cpu", "cuda", "cuda:0"])) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UnknownNameError(f"device '{name}' is not there: this machine or torch has no CUDA")
+    return device
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model '{name}' cannot be loaded: {reason}") from error

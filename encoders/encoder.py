@@ -1,0 +1,253 @@
+"""Encoder: sentences or words to vectors, batched by length, up to the asked-for layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
+from encoders.checkpoint import Checkpoint
+from encoders.layers import LayerTap
+from encoders.pooling import (
+    SENTENCE_POOLINGS,
+    WORD_POOLINGS,
+    Vectors,
+    normalise,
+    pool_sentence,
+    pool_words,
+)
+from encoders.subwords import Subwords, SubwordSplitter
+
+TOO_LONG = ("error", "windows")
+TASKS = ("alignment", "retrieval")
+UNBOUNDED_PIECES = 4096
+"""Pieces that a model without a stated limit (T5's relative positions) takes at once."""
+
+
+class Pieces(NamedTuple):
+    """The contextual vectors of one sentence's pieces, special pieces left out."""
+
+    vectors: Vectors
+    """Shape (pieces, dim)."""
+    word_of: NDArray[np.int64]
+    """The word each piece belongs to, ascending, shape (pieces,)."""
+
+
+class _Window(NamedTuple):
+    """A run of one sentence's pieces that the model can take, and the part it answers for."""
+
+    sentence: int
+    ids: list[int]
+    start: int  # of the window, in the sentence's pieces
+    keep: slice  # of the window's pieces: those no neighbouring window has more context for
+
+
+class Encoder:
+    """Turns sentences or words into vectors with one loaded model.
+
+    Stated behaviour: an empty sentence, or one of nothing but whitespace, has no pieces and is a row
+    of zeros (or an empty matrix of pieces); a word without pieces is a row of zeros; characters the
+    vocabulary lacks become the unknown piece. Results come in the order given and do not depend on
+    what else was in the batch, but for rounding. Threads may share an encoder.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, batch_tokens: int = 8192) -> None:
+        self.checkpoint = checkpoint
+        self.batch_tokens = batch_tokens
+        self.name = checkpoint.key.name
+        self.revision = checkpoint.key.revision
+        self.dtype = checkpoint.key.dtype
+        self.device = checkpoint.key.device
+        self.fingerprint = checkpoint.fingerprint
+        self.bytes = checkpoint.bytes
+        self._tap = LayerTap(checkpoint.model)
+        self._splitter = SubwordSplitter(checkpoint.tokenizer)
+        self.layers = self._tap.layers
+        self.dim = int(checkpoint.model.config.hidden_size)  # type: ignore[union-attr]
+        framing = len(self._splitter.prefix) + len(self._splitter.suffix)
+        self.max_pieces = positions(checkpoint) - framing
+
+    def check_layer(self, layer: int | None, task: str) -> int:
+        """``layer`` if the model has it; without one, the layer that suits ``task``.
+
+        That is what the checkpoint's preset says or, for a model without one, two thirds of the way
+        up: layer 8 of 12, where word alignment and raw retrieval are best in multilingual BERT and
+        XLM-R (Jalili Sabet et al., 2020; Hu et al., 2020).
+
+        :param task: one of ``TASKS``.
+        :raises UnknownNameError: if the model has no such layer.
+        """
+        if layer is None:
+            preset = self.checkpoint.preset.get(task, {})
+            return int(preset.get("layer", round(self.layers * 2 / 3)))
+        if not 0 <= layer <= self.layers:
+            raise UnknownNameError(
+                f"model '{self.name}' has no layer {layer}; choose one from 0 to {self.layers}"
+            )
+        return layer
+
+    def sentences(
+        self,
+        texts: Sequence[str],
+        *,
+        layer: int | None = None,
+        pooling: str = "mean",
+        too_long: str = "error",
+        progress: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """One unit vector a sentence, in the order given.
+
+        :param layer: 0 (embeddings) to ``self.layers``; ``None`` for the model's preset.
+        :param pooling: one of ``SENTENCE_POOLINGS``, over pieces, special ones left out.
+        :param too_long: ``error``, or ``windows``: overlapping windows, their pieces pooled together.
+        :param progress: called with the number of sentences done since the last call.
+        :return: shape (sentences, dim).
+        :raises TooLongError: if a sentence has more pieces than the model takes.
+        :raises UnknownNameError: if layer, pooling or ``too_long`` does not exist.
+        """
+        layer = self.check_layer(layer, "retrieval")
+        _check("pooling", pooling, SENTENCE_POOLINGS)
+        if pooling == "cls" and not self._splitter.prefix:
+            raise InputError(f"model '{self.name}' has no cls piece; choose pooling mean or max")
+        windows = self._windows(self._splitter.texts(texts), too_long)
+        total = np.zeros((len(texts), self.dim), dtype=np.float32)
+        if pooling == "max":
+            total[:] = -np.inf
+        for batch in self._batches(windows):
+            hidden, mask = self._forward(batch, layer)
+            pooled = pool_sentence(hidden, mask, pooling).float().cpu().numpy()
+            for window, vector in zip(batch, pooled, strict=True):
+                if pooling == "max":
+                    np.maximum(total[window.sentence], vector, out=total[window.sentence])
+                else:
+                    kept = window.keep.stop - window.keep.start
+                    total[window.sentence] += vector * kept
+            if progress is not None:
+                progress(sum(window.start == 0 for window in batch))
+        total[np.isinf(total)] = 0
+        return normalise(total)
+
+    def words(
+        self,
+        sentences: Sequence[Sequence[str]],
+        *,
+        layer: int | None = None,
+        pooling: str = "mean",
+        too_long: str = "error",
+    ) -> list[Vectors]:
+        """The vectors of each sentence's words, each of shape (words, dim), not normalised.
+
+        :param pooling: one of ``WORD_POOLINGS``, over the word's pieces.
+        :raises TooLongError: if a sentence has more pieces than the model takes.
+        """
+        _check("pooling", pooling, WORD_POOLINGS)
+        return [
+            pool_words(pieces.vectors, pieces.word_of, len(sentence), pooling)
+            for sentence, pieces in zip(
+                sentences, self.pieces(sentences, layer=layer, too_long=too_long), strict=True
+            )
+        ]
+
+    def pieces(
+        self,
+        sentences: Sequence[Sequence[str]],
+        *,
+        layer: int | None = None,
+        too_long: str = "error",
+    ) -> list[Pieces]:
+        """The vectors of each sentence's pieces, and the word each piece belongs to.
+
+        :raises TooLongError: if a sentence has more pieces than the model takes.
+        """
+        layer = self.check_layer(layer, "alignment")
+        subwords = self._splitter.words(sentences)
+        vectors = [np.empty((len(s.ids), self.dim), dtype=np.float32) for s in subwords]
+        for batch in self._batches(self._windows(subwords, too_long)):
+            hidden = self._forward(batch, layer)[0].float().cpu().numpy()
+            for window, states in zip(batch, hidden, strict=True):
+                first = len(self._splitter.prefix)
+                own = states[first : first + len(window.ids)][window.keep]
+                at = window.start + window.keep.start
+                vectors[window.sentence][at : at + len(own)] = own
+        return [Pieces(v, s.word_of) for v, s in zip(vectors, subwords, strict=True)]
+
+    def _windows(self, subwords: Sequence[Subwords], too_long: str) -> list[_Window]:
+        _check("too_long", too_long, TOO_LONG)
+        windows = []
+        for number, (ids, _) in enumerate(subwords):
+            if len(ids) <= self.max_pieces:
+                if ids:
+                    windows.append(_Window(number, ids, 0, slice(0, len(ids))))
+            elif too_long == "error":
+                raise TooLongError(
+                    f"sentence {number + 1} has {len(ids)} pieces, and model '{self.name}' takes "
+                    f"{self.max_pieces}; split it, or ask for overlapping windows"
+                )
+            else:
+                windows.extend(_split_windows(number, ids, self.max_pieces))
+        return windows
+
+    def _batches(self, windows: Sequence[_Window]) -> Iterator[list[_Window]]:
+        """Windows sorted by length, longest first, each batch within the token budget."""
+        framing = len(self._splitter.prefix) + len(self._splitter.suffix)
+        batch: list[_Window] = []
+        for window in sorted(windows, key=lambda w: -len(w.ids)):
+            if batch and (len(batch) + 1) * (len(batch[0].ids) + framing) > self.batch_tokens:
+                yield batch
+                batch = []
+            batch.append(window)
+        if batch:
+            yield batch
+
+    def _forward(
+        self, batch: Sequence[_Window], layer: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states (batch, length, dim), and where each window's kept pieces are."""
+        prefix, suffix = self._splitter.prefix, self._splitter.suffix
+        length = max(len(window.ids) for window in batch) + len(prefix) + len(suffix)
+        ids = np.full((len(batch), length), self._splitter.pad, dtype=np.int64)
+        attention = np.zeros((len(batch), length), dtype=np.int64)
+        kept = np.zeros((len(batch), length), dtype=bool)
+        for row, window in enumerate(batch):
+            framed = [*prefix, *window.ids, *suffix]
+            ids[row, : len(framed)] = framed
+            attention[row, : len(framed)] = 1
+            kept[row, len(prefix) + window.keep.start : len(prefix) + window.keep.stop] = True
+        device = self.checkpoint.model.device
+        with torch.inference_mode():
+            states = self._tap(
+                (layer,),
+                input_ids=torch.from_numpy(ids).to(device),  # type: ignore[arg-type]
+                attention_mask=torch.from_numpy(attention).to(device),  # type: ignore[arg-type]
+            )
+        return states[layer], torch.from_numpy(kept).to(device)  # type: ignore[arg-type]
+
+
+def positions(checkpoint: Checkpoint) -> int:
+    """The longest input the model takes, special pieces included."""
+    stated = int(min(getattr(checkpoint.tokenizer, "model_max_length", 1e9), 1e9))
+    config = checkpoint.model.config
+    known = getattr(config, "max_position_embeddings", None)
+    room = int(known) if isinstance(known, int) and known > 0 else UNBOUNDED_PIECES
+    for name, module in checkpoint.model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            room -= int(module.padding_idx) + 1  # type: ignore[arg-type] # RoBERTa counts from there
+    return min(stated, room)
+
+
+def _split_windows(number: int, ids: list[int], size: int) -> Iterator[_Window]:
+    """Windows that overlap by half; each answers for its middle, the outer ones for their end too."""
+    step = max(1, size // 2)
+    starts = [*range(0, len(ids) - size, step), len(ids) - size]
+    edges = [0, *((a + size + b) // 2 for a, b in zip(starts, starts[1:])), len(ids)]
+    for start, begin, end in zip(starts, edges, edges[1:]):
+        yield _Window(number, ids[start : start + size], start, slice(begin - start, end - start))
+
+
+def _check(what: str, given: str, choices: Sequence[str]) -> None:
+    if given not in choices:
+        raise UnknownNameError(choose_from(what, given, choices))

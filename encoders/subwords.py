@@ -1,0 +1,80 @@
+"""Words and pieces: which pieces a word or sentence has, and which word a piece belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Subwords(NamedTuple):
+    """The pieces of one sentence, special pieces left out.
+
+    ``word_of`` holds the word each piece belongs to, ascending; for raw text it is all zeros.
+    """
+
+    ids: list[int]
+    word_of: NDArray[np.int64]
+
+
+class SubwordSplitter:
+    """Splits raw text or lists of words into pieces; safe to share between threads.
+
+    A word may get no piece at all (whitespace, a zero-width space). Fast tokenizers are called below
+    the ``transformers`` wrapper, which changes settings on every call and so cannot be shared.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
+        if self._fast is not None:
+            self._fast.no_truncation()
+            self._fast.no_padding()
+        probe = self.texts(["a"])[0].ids
+        framed = list(tokenizer("a")["input_ids"])
+        start = _position(probe, framed)
+        self.prefix: list[int] = framed[:start]
+        """Special pieces before a sentence, such as ``<s>``."""
+        self.suffix: list[int] = framed[start + len(probe) :]
+        """Special pieces after a sentence, such as ``</s>``."""
+        self.pad = int(tokenizer.pad_token_id or 0)
+        # Byte-level tokenizers mark the start of a word by the space before it, and lose the mark
+        # when words come one by one.
+        self._space = ""
+        if self.texts(["a a"])[0].ids == [*probe, *self.texts([" a"])[0].ids] != probe * 2:
+            self._space = " "
+
+    def texts(self, texts: Sequence[str]) -> list[Subwords]:
+        """The pieces of raw sentences."""
+        if self._fast is None:
+            ids = [self._ids(text) for text in texts]
+        else:
+            ids = [e.ids for e in self._fast.encode_batch(list(texts), add_special_tokens=False)]
+        return [Subwords(i, np.zeros(len(i), dtype=np.int64)) for i in ids]
+
+    def words(self, sentences: Sequence[Sequence[str]]) -> list[Subwords]:
+        """The pieces of sentences that have been split into words."""
+        if self._fast is None:
+            return [self._by_word(sentence) for sentence in sentences]
+        spaced = [[self._spaced(i, word) for i, word in enumerate(words)] for words in sentences]
+        encodings = self._fast.encode_batch(spaced, is_pretokenized=True, add_special_tokens=False)
+        return [Subwords(e.ids, np.array(e.word_ids, dtype=np.int64)) for e in encodings]
+
+    def _spaced(self, position: int, word: str) -> str:
+        return self._space + word if position and word.strip() else word
+
+    def _by_word(self, sentence: Sequence[str]) -> Subwords:
+        pieces = [(i, piece) for i, word in enumerate(sentence) for piece in self._ids(word)]
+        return Subwords([p for _, p in pieces], np.array([i for i, _ in pieces], dtype=np.int64))
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.convert_tokens_to_ids(self._tokenizer.tokenize(text)))
+
+
+def _position(part: list[int], whole: list[int]) -> int:
+    for start in range(len(whole) - len(part) + 1):
+        if whole[start : start + len(part)] == part:
+            return start
+    raise AssertionError("a tokenizer frames a sentence by special pieces")

@@ -1,0 +1,75 @@
+"""Small true things that many tests use: a tiny model with a real tokenizer, and the data folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from bitext.text import data_folder
+from encoders.encoder import Encoder
+from encoders.registry import ModelRegistry
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SENTENCES = [
+    "the house is small and the garden is big",
+    "das haus ist klein und der garten ist groß",
+    "a cat sleeps in the old house",
+    "eine katze schläft im alten haus",
+    "科学家一直猜想",
+    "नमस्ते दुनिया",
+    "السلام عليكم",
+    "don't stop, 3.14!",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a two-layer XLM-R of random weights, dim 16, and a tokenizer of 150 pieces."""
+    from encoders.vocabulary import train_vocabulary
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_vocabulary(SENTENCES * 4, size=150, min_character_count=1, max_pieces=64)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=66,  # XLM-R counts positions from 2
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        type_vocab_size=1,
+    )
+    torch.manual_seed(0)
+    model = transformers.XLMRobertaModel(config, add_pooling_layer=False)
+    # transformers starts weights so near zero that every word would get the same vector
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def registry() -> ModelRegistry:
+    return ModelRegistry()
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_model: Path, registry: ModelRegistry) -> Encoder:
+    return registry.encoder(str(tiny_model))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data (``BITEXT_DATA``); without it the test is skipped."""
+    folder = data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no data: {folder} is not there (set BITEXT_DATA)")
+    return folder
