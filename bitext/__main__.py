@@ -1,0 +1,5 @@
+"""``python -m bitext`` is the ``bitext`` command."""
+
+from bitext.cli import main
+
+main()

@@ -1,0 +1,194 @@
+"""The ``bitext`` command: finds a subcommand by name and imports only that one.
+
+A subcommand is a plain function in the ``commands.py`` of its package, with Typer annotations, and
+one line in ``COMMANDS``. It prints results on stdout and raises; what is the same for all of them
+is done here once: logging, UTF-8 output, errors in one line, Ctrl-C, a reader that went away. ::
+
+    def align(
+        file: Annotated[str, typer.Argument(help="Lines of 'source TAB target'; - is stdin.")],
+        method: Annotated[str, typer.Option(help="How links are chosen.")] = "itermax",
+        progress: Annotated[bool | None, typer.Option(help="Show progress on stderr.")] = None,
+    ) -> None:
+        '''Align the words of sentence pairs.'''
+        from aligners.aligner import Aligner  # brings torch: never at the top of the module
+
+        with report_progress("pairs", show=progress) as done:  # bitext.progress
+            for pair in read_bitext(file):
+                print(...)
+                done(1)
+
+Exit codes: 0 done; 2 a mistake of the caller (a ``BitextError``, or options that do not exist);
+130 interrupted; 141 the reader of stdout went away, as after ``| head``. A command may end with
+``raise SystemExit(1)`` for an answer that is no. Anything else that is raised is a bug and keeps
+its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from bitext import __version__
+from bitext.errors import BitextError, UnknownNameError, choose_from
+
+# name (a group's name comes first) -> (module:function, what --help says of it)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "align": ("aligners.commands:align", "Align the words of sentence pairs."),
+    "embed": ("retrieval.commands:embed", "Turn sentences into vectors."),
+    "index": ("retrieval.commands:index", "Build a searchable index of sentences."),
+    "retrieve": ("retrieval.commands:retrieve", "Find the nearest sentences of an index."),
+    "evaluate alignment": (
+        "aligners.commands:evaluate_alignment",
+        "Score word alignments against gold.",
+    ),
+    "evaluate retrieval": (
+        "retrieval.commands:evaluate_retrieval",
+        "Score retrieval between line-parallel files.",
+    ),
+    "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
+    "download": ("encoders.commands:download", "Fetch a model from the hub."),
+    "models": ("encoders.commands:models", "List the models on this machine."),
+    "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
+}
+
+GROUPS = {"evaluate": "Score alignment or retrieval against gold."}
+
+OPTIONS = {
+    "--verbose": "Log on stderr what is being done.",
+    "--version": "Show the version and exit.",
+    "--help": "Show this message and exit.",
+}
+
+MISTAKE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
+NO_READER = 141  # 128 + SIGPIPE
+
+Command = Callable[..., object]
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that ``args`` (by default, those of the process) name, and exit."""
+    speaker = "bitext"
+    _write_utf8()
+    try:
+        name, rest = _find(_take_options(list(sys.argv[1:] if args is None else args)))
+        speaker = f"bitext {name}"
+        _parse(name, _load(name), rest)()
+        sys.stdout.flush()
+    except BitextError as error:
+        print(f"{speaker}: {error}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        print(f"{speaker}: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, and would complain about the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NO_READER)
+    sys.exit(0)
+
+
+def _write_utf8() -> None:
+    """Results are UTF-8 wherever they go, as the input is, whatever the locale says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def _take_options(args: list[str]) -> list[str]:
+    """Obey the options before the command's name; return what follows them."""
+    level = logging.WARNING
+    while args and args[0].startswith("-"):
+        option = args.pop(0)
+        if option == "--help":
+            _answer(_help())
+        if option == "--version":
+            _answer(f"bitext {__version__}")
+        if option != "--verbose":
+            raise UnknownNameError(choose_from("option", option, OPTIONS))
+        level = logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return args
+
+
+def _find(args: list[str]) -> tuple[str, list[str]]:
+    """The command's name, of one word or two, and the arguments after it."""
+    if not args:
+        print(_help(), file=sys.stderr)
+        sys.exit(MISTAKE)
+    first, *rest = args
+    if first not in GROUPS:
+        if first not in COMMANDS:
+            raise UnknownNameError(choose_from("command", first, _words_within()))
+        return first, rest
+    if not rest:
+        print(_help(first), file=sys.stderr)
+        sys.exit(MISTAKE)
+    if rest[0] == "--help":
+        _answer(_help(first))
+    if rest[0] not in _words_within(first):
+        raise UnknownNameError(choose_from(f"{first} command", rest[0], _words_within(first)))
+    return f"{first} {rest[0]}", rest[1:]
+
+
+def _words_within(group: str = "") -> dict[str, str]:
+    """The words that may come next, and what ``--help`` says of each."""
+    if group:
+        start = f"{group} "
+        return {k.removeprefix(start): v[1] for k, v in COMMANDS.items() if k.startswith(start)}
+    single = {name: text for name, (_, text) in COMMANDS.items() if " " not in name}
+    return {**single, **GROUPS}
+
+
+def _answer(text: str) -> NoReturn:
+    print(text)
+    sys.stdout.flush()
+    sys.exit(0)
+
+
+def _help(group: str = "") -> str:
+    """The page of ``bitext --help`` or of a group, without importing a command."""
+    about = GROUPS.get(group, "Align words and retrieve translations with one multilingual model.")
+    options = {"--help": OPTIONS["--help"]} if group else OPTIONS
+    usage = f"Usage: bitext {group} COMMAND ..." if group else "Usage: bitext [OPTIONS] COMMAND ..."
+    lines = [usage, "", f"  {about}"]
+    for title, rows in (("Options", options), ("Commands", _words_within(group))):
+        width = max(map(len, rows))
+        lines += ["", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items())]
+    return "\n".join(lines)
+
+
+def _load(name: str) -> Command:
+    module, _, function = COMMANDS[name][0].partition(":")
+    command: Command = getattr(importlib.import_module(module), function)
+    return command
+
+
+def _parse(name: str, command: Command, args: list[str]) -> Callable[[], object]:
+    """Let Typer read ``args`` by the command's annotations, and return the call they ask for.
+
+    The command runs outside of Typer, which has its own ideas of Ctrl-C and of broken pipes. Where
+    ``args`` ask for help or are wrong, Typer says so and exits.
+    """
+    import typer
+
+    calls: list[Callable[[], object]] = []
+
+    @functools.wraps(command)
+    def remember(**options: object) -> None:
+        calls.append(functools.partial(command, **options))
+
+    # Plain help: Rich's panels would take half a second to import before a word is shown.
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(remember)
+    try:
+        typer.main.get_command(app).main(args, prog_name=f"bitext {name}")
+    except SystemExit:
+        if not calls:
+            raise
+    return calls[0]
