@@ -62,11 +62,7 @@ class Aligner:
         distortion: float = 0.0,
         too_long: str = "error",
     ) -> None:
-        _check_method(method)
-        if unit not in UNITS:
-            raise UnknownNameError(choose_from("unit", unit, UNITS))
-        if not 0 <= distortion <= 1:
-            raise InputError(f"distortion must be from 0 to 1, got {distortion:g}")
+        check_choices(method=method, unit=unit, distortion=distortion)
         self.encoder = encoder
         self.method = method
         self.layer = encoder.check_layer(layer, "alignment")
@@ -200,6 +196,19 @@ class Aligner:
                 f"at layer {self.layer}"
             )
         return distort(compared, self.distortion)
+
+
+def check_choices(*, method: str, unit: str, distortion: float) -> None:
+    """Refuse what no encoder could make right, before one is loaded.
+
+    :raises UnknownNameError: if method or unit does not exist.
+    :raises InputError: if ``distortion`` is not in [0, 1].
+    """
+    _check_method(method)
+    if unit not in UNITS:
+        raise UnknownNameError(choose_from("unit", unit, UNITS))
+    if not 0 <= distortion <= 1:
+        raise InputError(f"distortion must be from 0 to 1, got {distortion:g}")
 
 
 def _check_method(method: str) -> None:

@@ -21,14 +21,14 @@ Matcher = Callable[[Similarity], Links]
 
 def forward(similarity: Similarity) -> Links:
     """Link every source unit to the target unit it is most similar to."""
-    columns = np.arange(similarity.shape[1])
-    return columns == similarity.argmax(axis=1)[:, np.newaxis]
+    links = np.zeros(similarity.shape, dtype=np.bool_)
+    links[np.arange(len(links)), similarity.argmax(axis=1)] = True
+    return links
 
 
 def backward(similarity: Similarity) -> Links:
     """Link every target unit to the source unit it is most similar to."""
-    rows = np.arange(similarity.shape[0])[:, np.newaxis]
-    return rows == similarity.argmax(axis=0)
+    return forward(similarity.T).T
 
 
 def argmax(similarity: Similarity) -> Links:
@@ -51,8 +51,8 @@ def itermax(similarity: Similarity, *, n_max: int = 2, alpha: float = 0.9) -> Li
     if min(similarity.shape) <= 2:
         return links
     for _ in range(n_max - 1):
-        free_rows = ~links.any(axis=1)[:, np.newaxis]
-        free_columns = ~links.any(axis=0)
+        free_rows = ~links.any(axis=1, keepdims=True)
+        free_columns = ~links.any(axis=0, keepdims=True)
         if not (free_rows.any() and free_columns.any()):
             break
         # float64 even where similarity is float32: rounding alpha * S to float32 makes new ties.

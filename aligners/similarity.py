@@ -16,7 +16,7 @@ Similarity = NDArray[np.floating[Any]]
 """Shape (source units, target units), larger is closer, in [0, 1] up to rounding."""
 
 
-def similarity(source: Vectors, target: Vectors) -> NDArray[np.float32]:
+def similarity(source: Vectors, target: Vectors) -> Vectors:
     """Cosines moved to [0, 1]: ``(cos + 1) / 2``.
 
     A vector of zeros has cosine 0 with every other, so its similarities are 0.5.
@@ -25,7 +25,8 @@ def similarity(source: Vectors, target: Vectors) -> NDArray[np.float32]:
     :param target: shape (target units, dim).
     """
     cosines = _unit_rows(source) @ _unit_rows(target).T
-    return (cosines + 1) / 2
+    halves: Vectors = (cosines + 1) / np.float32(2)
+    return halves
 
 
 def distort(similarity: Similarity, distortion: float) -> Similarity:
@@ -52,4 +53,5 @@ def _unit_rows(vectors: Vectors) -> Vectors:
     """Scale each row to length 1; a row of (nearly) zeros stays as it is."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     norms[norms < 10 * np.finfo(norms.dtype).eps] = 1
-    return vectors / norms[:, np.newaxis]
+    unit_rows: Vectors = vectors / norms[:, np.newaxis]
+    return unit_rows

@@ -59,11 +59,11 @@ def by_table(**choices: object) -> Aligner:
 
 
 PAIRS = [
-    SentencePair("the house is small".split(), "das haus ist klein".split()),
+    SentencePair(["the", "house", "is", "small"], ["das", "haus", "ist", "klein"]),
     SentencePair([], ["haus"]),
     SentencePair(["a"], []),
-    SentencePair("a cat sleeps in the old house".split(), "eine katze schläft".split()),
-    SentencePair("don't stop".split(), ["科学家", "一直", "猜想", "नमस्ते"]),
+    SentencePair(["a", "cat", "sleeps", "in", "the", "old", "house"], ["eine", "katze", "schläft"]),
+    SentencePair(["don't", "stop"], ["科学家", "一直", "猜想", "नमस्ते"]),
 ]
 
 

@@ -135,9 +135,7 @@ def test_gold_with_a_word_zero_does_not_count_from_one() -> None:
         (["", ""], False),
     ],
 )
-def test_gold_that_points_one_past_the_end_looks_one_based(
-    gold: list[str], expected: bool
-) -> None:
+def test_gold_that_points_one_past_the_end_looks_one_based(gold: list[str], expected: bool) -> None:
     parsed = [GoldAlignment.parse(line) for line in gold]
     assert looks_one_based(parsed, lengths=[(2, 2), (2, 2)]) is expected
 
@@ -182,7 +180,9 @@ deen giza-intersection 23.39 95.79 63.68
 """
 
 
-@pytest.mark.parametrize("row", PEERS.strip().splitlines(), ids=lambda row: " ".join(row.split()[:2]))
+@pytest.mark.parametrize(
+    "row", PEERS.strip().splitlines(), ids=lambda row: " ".join(row.split()[:2])
+)
 def test_published_outputs_score_what_was_published(data: Path, row: str) -> None:
     name, system, *figures = row.split()
     folder = data / "alignment"

@@ -1,0 +1,274 @@
+"""The commands ``bitext align`` and ``bitext evaluate alignment``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, tee
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from bitext.errors import InputError, MismatchError, ModelNotFoundError, TooLongError
+from bitext.progress import report_progress
+from bitext.text import (
+    atomic_write,
+    name_of,
+    read_alignments,
+    read_bitext,
+    read_gold,
+    read_parallel,
+    words,
+)
+from bitext.types import Alignment, GoldAlignment, SentencePair, Side
+
+if TYPE_CHECKING:
+    from aligners.evaluate import AlignmentScore
+    from encoders.encoder import Encoder
+
+Offsets = list[tuple[int, int]]
+
+Target = Annotated[
+    str | None, typer.Argument(help="The target sentences, if FILE has the source ones only.")
+]
+Method = Annotated[str, typer.Option(help="argmax, backward, forward, itermax or mwmf.")]
+Layer = Annotated[
+    int | None, typer.Option(help="Hidden states compared, from 0; default: the model's own.")
+]
+Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
+Distortion = Annotated[float, typer.Option(help="How much distant positions count less, 0 to 1.")]
+TooLong = Annotated[
+    str, typer.Option(help="Sentences beyond the model's length: error or windows.")
+]
+Chunk = Annotated[int, typer.Option(min=1, help="Pairs read and aligned at a time.")]
+Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0:0.9134.")]
+Gold = Annotated[Path | None, typer.Option(help="Score against this file, on stderr.")]
+GoldIndex = Annotated[
+    int | None,
+    typer.Option(min=0, max=1, help="The number of the first word in gold; default: 0, checked."),
+]
+Download = Annotated[bool, typer.Option("--allow-download", help="Fetch a model that is not here.")]
+
+
+class _Input(NamedTuple):
+    """One pair as it is aligned and, of raw text, where its words stand."""
+
+    pair: SentencePair
+    offsets: tuple[Offsets, Offsets] | None = None
+
+
+def align(
+    file: Annotated[str, typer.Argument(help="Lines of 'source TAB target'; - is stdin.")],
+    target: Target = None,
+    method: Method = "itermax",
+    layer: Layer = None,
+    model: Annotated[str, typer.Option(help="A folder or hub name.")] = "bundled",
+    revision: Revision = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
+    unit: Annotated[str, typer.Option(help="What is matched: piece or word.")] = "piece",
+    distortion: Distortion = 0.0,
+    too_long: TooLong = "error",
+    chunk: Chunk = 256,
+    raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+    scores: Scores = False,
+    gold: Gold = None,
+    gold_index: GoldIndex = None,
+    output: Annotated[Path | None, typer.Option(help="Write here, all or nothing.")] = None,
+    allow_download: Download = False,
+    progress: Annotated[bool | None, typer.Option(help="Show progress on stderr.")] = None,
+) -> None:
+    """Align the words of sentence pairs: one line of links such as '0-0 1-2' a pair, in order.
+
+    Words are what spaces separate, unless --raw is given.
+    """
+    from aligners.aligner import Aligner, check_choices
+
+    check_choices(method=method, unit=unit, distortion=distortion)
+    inputs = _read(file, target, raw)
+    expected = None
+    if gold is not None:
+        held = list(inputs)
+        expected = _read_gold(gold, gold_index, [item.pair for item in held])
+        inputs = iter(held)
+    encoder = _load(model, revision, dtype, device, allow_download)
+    aligner = Aligner(
+        encoder,
+        method=method,
+        layer=layer,
+        unit=unit,
+        distortion=distortion,
+        too_long=too_long,
+    )
+    inputs, pairs = tee(inputs)
+    found = []
+    with _output(output) as out, report_progress("pairs", show=progress) as done:
+        stream = aligner.align_stream((item.pair for item in pairs), chunk=chunk)
+        for alignment, item in zip(_naming(file, stream), inputs, strict=True):
+            print(_line(item, alignment, as_json, scores), file=out, flush=output is None)
+            done(1)
+            if expected is not None:
+                found.append(alignment)
+    if gold is not None and expected is not None:
+        score = _score(gold, found, expected, gold_index, aligner.signature)
+        print(_score_line(score, as_json), file=sys.stderr)
+
+
+def evaluate_alignment(
+    hypothesis: Annotated[str, typer.Argument(help="Links such as '0-0 1-2', a line a pair.")],
+    gold: Annotated[str, typer.Argument(help="Sure links '0-0' and possible ones '1p2'.")],
+    gold_index: GoldIndex = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The score as an object.")] = False,
+) -> None:
+    """Score word alignments against gold: AER, precision, recall and F1 of the whole corpus."""
+    from bitext import __version__
+
+    hypotheses = list(read_alignments(hypothesis))
+    expected = read_gold(gold)
+    if len(hypotheses) != len(expected):
+        raise MismatchError(
+            f"{name_of(hypothesis)} and {name_of(gold)} have {len(hypotheses)} and "
+            f"{len(expected)} lines; they must have one a pair"
+        )
+    expected = _from_zero(gold, expected, gold_index)
+    score = _score(gold, hypotheses, expected, gold_index, f"bitext {__version__}")
+    print(_score_line(score, as_json))
+
+
+# --- reading
+
+
+def _read(file: str, target: str | None, raw: bool) -> Iterator[_Input]:
+    """The pairs of one or two files; the first is read at once, so that bad input shows early."""
+    pairs = read_bitext(file) if target is None else read_parallel(file, target)
+    inputs = map(_segmented if raw else _split, pairs)
+    return chain([next(inputs)], inputs)
+
+
+def _split(pair: SentencePair) -> _Input:
+    return _Input(SentencePair(words(_text(pair.source)), words(_text(pair.target))))
+
+
+def _segmented(pair: SentencePair) -> _Input:
+    from bitext.segmentation import segment
+
+    source, target = segment(_text(pair.source)), segment(_text(pair.target))
+    offsets = ([(w.start, w.end) for w in source], [(w.start, w.end) for w in target])
+    return _Input(SentencePair([w.text for w in source], [w.text for w in target]), offsets)
+
+
+def _text(side: Side) -> str:
+    assert isinstance(side, str), "files hold raw text"
+    return side
+
+
+def _read_gold(
+    path: Path, gold_index: int | None, pairs: Sequence[SentencePair]
+) -> list[GoldAlignment]:
+    """Gold counted from 0; refused before any work is done if it is not gold of ``pairs``."""
+    gold = _from_zero(path, read_gold(path, pairs=len(pairs)), gold_index)
+    lengths = [(len(pair.source), len(pair.target)) for pair in pairs]
+    _check_gold_index(path, gold, gold_index, lengths=lengths)
+    return gold
+
+
+def _from_zero(
+    path: str | Path, gold: list[GoldAlignment], gold_index: int | None
+) -> list[GoldAlignment]:
+    from aligners.evaluate import from_one
+
+    if gold_index != 1:
+        return gold
+    try:
+        return from_one(gold)
+    except InputError as error:
+        raise InputError(f"{name_of(path)}: {error}") from None
+
+
+def _check_gold_index(
+    path: str | Path,
+    gold: Sequence[GoldAlignment],
+    gold_index: int | None,
+    *,
+    lengths: Sequence[tuple[int, int]] | None = None,
+    hypotheses: Sequence[Alignment] | None = None,
+) -> None:
+    """:raises InputError: if gold looks as if it counted from 1 and nobody has said what it does."""
+    from aligners.evaluate import looks_one_based
+
+    if gold_index is None and looks_one_based(gold, lengths=lengths, hypotheses=hypotheses):
+        raise InputError(
+            f"{name_of(path)} looks as if its words counted from 1: none is 0 and the links fit "
+            "better one lower; say --gold-index 1 if so, --gold-index 0 if not"
+        )
+
+
+def _load(
+    model: str, revision: str | None, dtype: str, device: str, allow_download: bool
+) -> Encoder:
+    from encoders.checkpoint import download, find_folder
+    from encoders.registry import default_registry
+
+    if allow_download:
+        try:
+            find_folder(model, revision)
+        except ModelNotFoundError:
+            download(model, revision)
+    return default_registry().encoder(model, revision=revision, dtype=dtype, device=device)
+
+
+# --- writing
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    if path is None:
+        yield sys.stdout
+    else:
+        with atomic_write(path) as file:
+            yield file
+
+
+def _naming(file: str, alignments: Iterable[Alignment]) -> Iterator[Alignment]:
+    """Put the file before the number of a pair, which is its line."""
+    try:
+        yield from alignments
+    except TooLongError as error:
+        raise TooLongError(f"{name_of(file)}, {error} (--too-long windows)") from None
+
+
+def _line(item: _Input, alignment: Alignment, as_json: bool, scores: bool) -> str:
+    scored = zip(alignment.links, alignment.scores, strict=True)
+    if not as_json:
+        if scores:
+            return " ".join(f"{i}-{j}:{score:.4f}" for (i, j), score in scored)
+        return str(alignment)
+    record: dict[str, Any] = {
+        "source_words": item.pair.source,
+        "target_words": item.pair.target,
+        "links": [{"source": i, "target": j, "score": round(s, 6)} for (i, j), s in scored],
+    }
+    if item.offsets is not None:
+        record["source_offsets"], record["target_offsets"] = item.offsets
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _score(
+    path: str | Path,
+    found: Sequence[Alignment],
+    gold: Sequence[GoldAlignment],
+    gold_index: int | None,
+    made_by: str,
+) -> AlignmentScore:
+    from aligners.evaluate import evaluate
+
+    _check_gold_index(path, gold, gold_index, hypotheses=found)
+    return evaluate(found, gold, signature=f"{made_by} | gold from {gold_index or 0}")
+
+
+def _score_line(score: AlignmentScore, as_json: bool) -> str:
+    return json.dumps(score.as_dict(), ensure_ascii=False) if as_json else str(score)
