@@ -35,7 +35,7 @@ class Aligner:
     """Aligns the words of sentence pairs by the similarity of their vectors in one encoder.
 
     Each side of a pair is a list of words. A side without words gives no links, and a word without
-    pieces (an empty string, a space, a zero-width space) gets none: it is not there for the matcher.
+    pieces (an empty string, a space) gets none: for the matcher it is not there.
 
     With ``unit="piece"`` the pieces of words are matched and two words are linked if any of their
     pieces are; the link scores the mean similarity of its linked pieces. With ``unit="word"`` the

@@ -106,6 +106,8 @@ def align(
     )
     inputs, pairs = tee(inputs)
     found = []
+    if progress is None and output is None and sys.stdout.isatty():
+        progress = False  # a bar and the links on one terminal would mix
     with _output(output) as out, report_progress("pairs", show=progress) as done:
         stream = aligner.align_stream((item.pair for item in pairs), chunk=chunk)
         for alignment, item in zip(_naming(file, stream), inputs, strict=True):
@@ -197,7 +199,7 @@ def _check_gold_index(
     lengths: Sequence[tuple[int, int]] | None = None,
     hypotheses: Sequence[Alignment] | None = None,
 ) -> None:
-    """:raises InputError: if gold looks as if it counted from 1 and nobody has said what it does."""
+    """Refuse gold that looks as if it counted from 1, unless somebody has said what it does."""
     from aligners.evaluate import looks_one_based
 
     if gold_index is None and looks_one_based(gold, lengths=lengths, hypotheses=hypotheses):

@@ -1,14 +1,15 @@
 """Alignments against gold: precision, recall, F1 and alignment error rate over a corpus.
 
-Of the hypothesis A, the sure gold links S and the possible ones P, which include S (Och & Ney, 2003):
+Of the hypothesis A, the sure gold links S and the possible ones P, which include S (Och and Ney,
+2003):
 
 - precision ``|A & P| / |A|``; recall ``|A & S| / |S|``; F1 their harmonic mean;
 - AER ``1 - (|A & S| + |A & P|) / (|A| + |S|)``.
 
-All links of the corpus are counted together. A share of nothing is 1: a hypothesis without links has
-no wrong one, gold without sure links has none that was missed; where both are empty the AER is 0.
-Gold links that point past the end of a sentence stay in the counts, as in published scorers: they
-are links nobody can find.
+All links of the corpus are counted together. A share of nothing is 1: a hypothesis without links
+has no wrong one, gold without sure links has none that was missed; where both are empty the AER is
+0. Gold links that point past the end of a sentence stay in the counts, as in published scorers:
+they are links nobody can find.
 """
 
 from __future__ import annotations

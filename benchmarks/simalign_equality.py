@@ -6,9 +6,9 @@ SimAlign is not among this project's dependencies; put it beside them:
         simalign==0.4 networkx scikit-learn joblib threadpoolctl cloudpickle narwhals
     PYTHONPATH=SOMEWHERE python benchmarks/simalign_equality.py deen.src deen.tgt --model bundled
 
-Any checkpoint folder will do for --model. Without one to hand, ``--random bert`` (or ``xlmr``) makes
-one of 12 layers of random weights, with a vocabulary learnt from the two files: its similarities lie
-close together, so that rules for ties and roundings show.
+Any checkpoint folder will do for --model. Without one to hand, ``--random bert`` (or ``xlmr``)
+makes one of 12 layers of random weights, with a vocabulary learnt from the two files: its
+similarities lie close together, so that rules for ties and roundings show.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from bitext.errors import InputError
 from bitext.text import read_alignments, read_gold
 from bitext.types import Alignment, GoldAlignment
 
-# Pair 1: of links 0-0, 1-1, 2-1 the first is sure, the second possible, the third wrong; sure 3-3 is
-# missed. Pair 2: its one link is sure, and so is all of the gold.
+# Pair 1: of links 0-0, 1-1, 2-1 the first is sure, the second possible, the third wrong; sure 3-3
+# is missed. Pair 2: its one link is sure, and so is all of the gold.
 HYPOTHESES = [Alignment.parse("0-0 1-1 2-1"), Alignment.parse("0-1")]
 GOLD = [GoldAlignment.parse("0-0 1p1 3-3"), GoldAlignment.parse("0-1")]
 
