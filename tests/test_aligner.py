@@ -42,7 +42,8 @@ class TableEncoder:
 
     def _mean(self, word: str) -> np.ndarray:
         vectors = [DIRECTIONS[piece] for piece in TABLE[word]] or [(0, 0)]
-        return np.array(vectors, dtype=np.float32).mean(axis=0, keepdims=True)[0]
+        mean: np.ndarray = np.array(vectors, dtype=np.float32).mean(axis=0)
+        return mean
 
     def _pieces(self, words: Sequence[str]) -> Pieces:
         found = [(i, DIRECTIONS[piece]) for i, word in enumerate(words) for piece in TABLE[word]]
