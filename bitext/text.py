@@ -147,13 +147,13 @@ def _open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _raw_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    r"""Yield lines without ``\n`` or ``\r\n``, of at most ``MAX_LINE_BYTES + 1`` bytes.
+    r"""Yield lines without ``\n`` or ``\r\n``; of a longer line than is allowed, its first bytes.
 
-    The one byte too many tells :func:`_decode` that the line was longer; a file that is one
-    endless line is thus never held in memory.
+    A file that is one endless line is thus never held in memory.
     """
+    room = len(_BOM) + MAX_LINE_BYTES + len(b"\r\n") + 1  # one too many tells that it was longer
     first = True
-    while raw := stream.readline(MAX_LINE_BYTES + 3):
+    while raw := stream.readline(room):
         if first:
             raw, first = raw.removeprefix(_BOM), False
         if raw.endswith(b"\n"):
