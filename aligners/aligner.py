@@ -41,9 +41,10 @@ class Aligner:
     pieces are; the link scores the mean similarity of its linked pieces. With ``unit="word"`` the
     words are matched, each by the mean of its pieces' vectors. Threads may share an aligner.
 
+    What is left ``None`` is what the model's preset says.
+
     :param method: one of ``MATCHERS``.
-    :param layer: whose hidden states are compared, 0 (embeddings) to ``encoder.layers``; ``None``
-        for the model's own preset.
+    :param layer: whose hidden states are compared, 0 (embeddings) to ``encoder.layers``.
     :param unit: one of ``UNITS``.
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
@@ -56,12 +57,15 @@ class Aligner:
         self,
         encoder: Encoder,
         *,
-        method: str = "itermax",
+        method: str | None = None,
         layer: int | None = None,
         unit: str = "piece",
-        distortion: float = 0.0,
+        distortion: float | None = None,
         too_long: str = "error",
     ) -> None:
+        preset = encoder.preset.alignment
+        method = preset.method if method is None else method
+        distortion = preset.distortion if distortion is None else distortion
         check_choices(method=method, unit=unit, distortion=distortion)
         self.encoder = encoder
         self.method = method
@@ -152,9 +156,10 @@ class Aligner:
         targets = [_words(pair, "target", number) for number, pair in enumerate(pairs, first)]
         try:
             units = self._units([*sources, *targets])
-        except TooLongError:
-            self._name_too_long(sources, targets, first)
-            raise
+        except TooLongError as error:
+            side, number = divmod(error.sentence, len(pairs))
+            name = ("source", "target")[side]
+            raise TooLongError(f"pair {first + number}, {name}: {error}", number) from None
         return units[: len(pairs)], units[len(pairs) :]
 
     def _units(self, sentences: Sequence[Sequence[str]]) -> list[_Units]:
@@ -164,20 +169,6 @@ class Aligner:
         words = self.encoder.words(sentences, layer=self.layer, too_long=self.too_long)
         present = [np.flatnonzero(vectors.any(axis=1)) for vectors in words]
         return [_Units(v[kept], kept) for v, kept in zip(words, present, strict=True)]
-
-    def _name_too_long(
-        self, sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], first: int
-    ) -> None:
-        """Say which side of which pair was too long: the encoder has only seen one long list.
-
-        Layer 0 takes next to no time.
-        """
-        for number, sides in enumerate(zip(sources, targets, strict=True), start=first):
-            for side, words in zip(("source", "target"), sides, strict=True):
-                try:
-                    self.encoder.pieces([words], layer=0, too_long=self.too_long)
-                except TooLongError as error:
-                    raise TooLongError(f"pair {number}, {side}: {error}") from None
 
     def _compare(self, source: _Units, target: _Units, number: int) -> Similarity | None:
         """The similarities of pair ``number``, or nothing where a side has no units."""
@@ -198,16 +189,17 @@ class Aligner:
         return distort(compared, self.distortion)
 
 
-def check_choices(*, method: str, unit: str, distortion: float) -> None:
+def check_choices(*, method: str | None, unit: str, distortion: float | None) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
     :raises UnknownNameError: if method or unit does not exist.
     :raises InputError: if ``distortion`` is not in [0, 1].
     """
-    _check_method(method)
+    if method is not None:
+        _check_method(method)
     if unit not in UNITS:
         raise UnknownNameError(choose_from("unit", unit, UNITS))
-    if not 0 <= distortion <= 1:
+    if distortion is not None and not 0 <= distortion <= 1:
         raise InputError(f"distortion must be from 0 to 1, got {distortion:g}")
 
 

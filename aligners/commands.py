@@ -34,12 +34,18 @@ Offsets = list[tuple[int, int]]
 Target = Annotated[
     str | None, typer.Argument(help="The target sentences, if FILE has the source ones only.")
 ]
-Method = Annotated[str, typer.Option(help="argmax, backward, forward, itermax or mwmf.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help="argmax, backward, forward, itermax or mwmf; default: the model's own."),
+]
 Layer = Annotated[
     int | None, typer.Option(help="Hidden states compared, from 0; default: the model's own.")
 ]
 Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
-Distortion = Annotated[float, typer.Option(help="How much distant positions count less, 0 to 1.")]
+Distortion = Annotated[
+    float | None,
+    typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
+]
 TooLong = Annotated[
     str, typer.Option(help="Sentences beyond the model's length: error or windows.")
 ]
@@ -63,14 +69,14 @@ class _Input(NamedTuple):
 def align(
     file: Annotated[str, typer.Argument(help="Lines of 'source TAB target'; - is stdin.")],
     target: Target = None,
-    method: Method = "itermax",
+    method: Method = None,
     layer: Layer = None,
     model: Annotated[str, typer.Option(help="A folder or hub name.")] = "bundled",
     revision: Revision = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
     unit: Annotated[str, typer.Option(help="What is matched: piece or word.")] = "piece",
-    distortion: Distortion = 0.0,
+    distortion: Distortion = None,
     too_long: TooLong = "error",
     chunk: Chunk = 256,
     raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,

@@ -26,7 +26,14 @@ class ModelNotFoundError(BitextError):
 
 
 class TooLongError(BitextError):
-    """A sentence of more pieces than the model has positions for."""
+    """A sentence of more pieces than the model has positions for.
+
+    ``sentence`` is its number, from 0, in the list that was to be encoded.
+    """
+
+    def __init__(self, message: str, sentence: int = 0) -> None:
+        super().__init__(message)
+        self.sentence = sentence
 
 
 class MismatchError(BitextError):

@@ -24,6 +24,10 @@ def report_progress(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    # Rich would otherwise take stdout along, and results meant for a file would go to the terminal
+    bar = Progress(
+        *columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False
+    )
+    with bar:
         task = bar.add_task(what, total=total)
         yield lambda more: bar.advance(task, more)

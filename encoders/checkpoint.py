@@ -8,24 +8,23 @@ safetensors only, and no code that a checkpoint brings is ever run.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import scan_cache_dir, snapshot_download
+from huggingface_hub.errors import CacheNotFound, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
 from bitext.errors import InputError, ModelNotFoundError, UnknownNameError, choose_from
+from encoders.preset import PRESET_FILE, Preset, read_preset
 
 BUNDLED = "bundled"
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PRESET_FILE = "bitext.json"
 # what a checkpoint folder may hold that loading needs; never pickled weights
 _NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.bpe"]
 
@@ -42,17 +41,13 @@ class ModelKey:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded encoder and its tokenizer.
-
-    ``preset`` holds what the checkpoint's ``bitext.json`` says, such as the layer that suits each
-    task; it is empty for other people's models.
-    """
+    """A loaded encoder and its tokenizer."""
 
     key: ModelKey
     model: nn.Module
     tokenizer: Any
     fingerprint: str
-    preset: dict[str, Any]
+    preset: Preset
 
     @property
     def bytes(self) -> int:
@@ -88,7 +83,7 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     :raises ModelNotFoundError: if there is none; the sentence says how to get it.
     """
     if name == BUNDLED:
-        return Path(__file__).parent / "bundled"
+        return Path(__file__).parent / BUNDLED
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -120,6 +115,41 @@ def download(name: str, revision: str | None = None) -> Path:
         raise ModelNotFoundError(f"model '{name}' could not be downloaded: {reason}") from error
 
 
+class LocalModel(NamedTuple):
+    """A checkpoint on this machine."""
+
+    name: str
+    revision: str | None
+    bytes: int
+    folder: Path
+
+
+def local_models() -> list[LocalModel]:
+    """The bundled checkpoint, and the hub cache's checkpoints that have safetensors weights."""
+    bundled = find_folder(BUNDLED)
+    models = [LocalModel(BUNDLED, None, _size(bundled), bundled)]
+    try:
+        cached = scan_cache_dir().repos
+    except CacheNotFound:
+        return models
+    for repository in sorted(cached, key=lambda r: r.repo_id):
+        for revision in repository.revisions:
+            if any(file.file_name.endswith(".safetensors") for file in revision.files):
+                models.append(
+                    LocalModel(
+                        repository.repo_id,
+                        revision.commit_hash,
+                        revision.size_on_disk,
+                        revision.snapshot_path,
+                    )
+                )
+    return models
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def fingerprint(folder: Path) -> str:
     """Twelve hexadecimal digits that differ when weights, tokenizer or configuration do.
 
@@ -138,23 +168,6 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def read_preset(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of its best settings, or nothing.
-
-    :raises InputError: if its ``bitext.json`` is not a JSON object.
-    """
-    path = folder / PRESET_FILE
-    if not path.is_file():
-        return {}
-    try:
-        preset = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(preset, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return preset
-
-
 def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> nn.Module:
     text_encoders = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
     masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
@@ -167,6 +180,8 @@ def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> n
     model = kind.from_pretrained(
         folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
     )
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # it serves next-sentence prediction; many checkpoints lack its weights
     # encoder halves stand alone: BART, M2M100 and Marian keep theirs behind get_encoder
     return model.get_encoder() if config.is_encoder_decoder else model
 
@@ -183,8 +198,17 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
+    """Loading without progress bars and reports on stderr, and with errors in one sentence."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model '{name}' cannot be loaded: {reason}") from error
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()

@@ -23,7 +23,6 @@ from encoders.pooling import (
 from encoders.subwords import Subwords, SubwordSplitter
 
 TOO_LONG = ("error", "windows")
-TASKS = ("alignment", "retrieval")
 UNBOUNDED_PIECES = 4096
 """Pieces that a model without a stated limit (T5's relative positions) takes at once."""
 
@@ -64,6 +63,7 @@ class Encoder:
         self.device = checkpoint.key.device
         self.fingerprint = checkpoint.fingerprint
         self.bytes = checkpoint.bytes
+        self.preset = checkpoint.preset
         self._tap = LayerTap(checkpoint.model)
         self._splitter = SubwordSplitter(checkpoint.tokenizer)
         self.layers = self._tap.layers
@@ -78,12 +78,13 @@ class Encoder:
         up: layer 8 of 12, where word alignment and raw retrieval are best in multilingual BERT and
         XLM-R (Jalili Sabet et al., 2020; Hu et al., 2020).
 
-        :param task: one of ``TASKS``.
+        :param task: ``alignment`` or ``retrieval``.
         :raises UnknownNameError: if the model has no such layer.
         """
         if layer is None:
-            preset = self.checkpoint.preset.get(task, {})
-            return int(preset.get("layer", round(self.layers * 2 / 3)))
+            layer = getattr(self.preset, task).layer
+        if layer is None:
+            return round(self.layers * 2 / 3)
         if not 0 <= layer <= self.layers:
             raise UnknownNameError(
                 f"model '{self.name}' has no layer {layer}; choose one from 0 to {self.layers}"
@@ -185,7 +186,8 @@ class Encoder:
             elif too_long == "error":
                 raise TooLongError(
                     f"sentence {number + 1} has {len(ids)} pieces, and model '{self.name}' takes "
-                    f"{self.max_pieces}; split it, or ask for overlapping windows"
+                    f"{self.max_pieces}; split it, or ask for overlapping windows",
+                    number,
                 )
             else:
                 windows.extend(_split_windows(number, ids, self.max_pieces))

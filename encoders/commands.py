@@ -1,0 +1,56 @@
+"""The commands ``bitext pretrain``, ``bitext download`` and ``bitext models``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitext.text import data_folder
+
+
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="A TOML recipe; see docs/pretrain.md.")],
+    output: Annotated[Path, typer.Option(help="The folder to train in; a stopped run goes on.")],
+    data: Annotated[
+        Path | None, typer.Option(help="What the corpora are relative to; default: BITEXT_DATA.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    progress: Annotated[
+        bool | None, typer.Option(help="Show progress on stderr; default: in a terminal.")
+    ] = None,
+) -> None:
+    """Train a multilingual encoder from parallel text; a run that was stopped goes on."""
+    from encoders.recipe import read_recipe
+    from encoders.training import pretrain as run
+
+    recipe = read_recipe(config)
+    folder = run(
+        recipe, data=data or data_folder(), output=output, device=device, progress=progress
+    )
+    print(folder)
+
+
+def download(
+    model: Annotated[str, typer.Argument(help="A hub name, such as FacebookAI/xlm-roberta-base.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+) -> None:
+    """Fetch a model from the hub into the local cache; every other command works offline."""
+    from encoders.checkpoint import download as fetch
+
+    print(fetch(model, revision))
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the models that can be used without a network: the bundled one and cached ones."""
+    from encoders.checkpoint import local_models
+
+    for model in local_models():
+        if as_json:
+            print(json.dumps(model._asdict(), default=str))
+        else:
+            print(model.name, model.revision or "-", f"{model.bytes / 1e6:.1f} MB", sep="\t")
