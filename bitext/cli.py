@@ -122,9 +122,9 @@ def _find(args: list[str]) -> tuple[str, list[str]]:
         print(_help(), file=sys.stderr)
         sys.exit(MISTAKE)
     first, *rest = args
+    if first not in _words_within():
+        raise UnknownNameError(choose_from("command", first, _words_within()))
     if first not in GROUPS:
-        if first not in COMMANDS:
-            raise UnknownNameError(choose_from("command", first, _words_within()))
         return first, rest
     if not rest:
         print(_help(first), file=sys.stderr)

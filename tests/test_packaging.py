@@ -1,0 +1,110 @@
+"""The wheel: the packages it installs, the data inside them, and what it depends on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bitext
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+# Needed by transformers for some checkpoints, never imported by us.
+NOT_IMPORTED = {"sentencepiece", "protobuf"}
+
+# Libraries that are the inner part of a declared one.
+PART_OF = {"pydantic_core": "pydantic", "starlette": "fastapi"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_installs_the_listed_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    top = {name.split("/")[0] for name in wheel.namelist()}
+    assert top == {*PACKAGES, f"bitext-{bitext.__version__}.dist-info"}
+
+
+def test_every_package_of_the_tree_is_listed() -> None:
+    assert sorted(PACKAGES) == sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+
+
+def test_the_wheel_has_every_file_of_its_packages(wheel: zipfile.ZipFile) -> None:
+    # Among them what is no Python: the bundled model, the page, the sample sentences.
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert there <= set(wheel.namelist())
+
+
+def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+    info = f"bitext-{bitext.__version__}.dist-info"
+    assert "bitext = bitext.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    licence = wheel.read(f"{info}/licenses/LICENSE").decode()
+    assert "Apache License" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes compare it: ``huggingface_hub`` -> ``huggingface-hub``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> set[str]:
+    requirements = PROJECT["project"]["dependencies"]
+    return {normal(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
+
+
+def imported() -> dict[str, set[str]]:
+    """Library -> the files of the packages that import it."""
+    found: dict[str, set[str]] = {}
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.split(".")[0], set()).add(path.relative_to(ROOT).as_posix())
+    ours = {*PACKAGES, *sys.stdlib_module_names, "_typeshed", "tomllib"}
+    return {name: files for name, files in found.items() if name not in ours}
+
+
+def test_what_is_imported_is_declared() -> None:
+    distributions = packages_distributions()
+    for name, files in imported().items():
+        library = PART_OF.get(name, name)
+        candidates = {normal(name) for name in distributions.get(library, [library])}
+        assert candidates & declared(), f"{library} of {sorted(files)} is not in pyproject.toml"
+
+
+def test_what_is_declared_is_imported() -> None:
+    distributions = packages_distributions()
+    used = {
+        normal(name) for library in imported() for name in distributions.get(library, [library])
+    }
+    assert declared() - used - NOT_IMPORTED == set()
