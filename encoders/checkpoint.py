@@ -18,6 +18,7 @@ import torch
 import transformers
 from huggingface_hub import scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 
 from bitext.errors import InputError, ModelNotFoundError, UnknownNameError, choose_from
@@ -175,7 +176,7 @@ def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> n
     if config.is_encoder_decoder:
         if type(config) in text_encoders:
             kind = transformers.AutoModelForTextEncoding
-    elif type(config) not in masked or config.is_decoder:
+    elif type(config) not in masked or getattr(config, "is_decoder", False):
         raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder")
     model = kind.from_pretrained(
         folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
@@ -205,7 +206,7 @@ def _reading(name: str) -> Iterator[None]:
     log.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model '{name}' cannot be loaded: {reason}") from error
     finally:
