@@ -1,17 +1,19 @@
 # Each target makes .venv and installs what it needs, once; `make run` needs no test tools.
+#   make run PORT=8001     another port than 8000
+#   make test PYTHON=python3.12 VENV=.venv312     another Python, in a folder of its own
 VENV ?= .venv
-HOST ?= 127.0.0.1
-PORT ?= 8000
 
 # Nothing here goes to the hub of models: the bundled one is in the repository.
 export HF_HUB_OFFLINE := 1
+# The theme's advice on its successor is not about our pages.
+export NO_MKDOCS_2_WARNING := 1
 
 python := $(VENV)/bin/python
 
 .PHONY: run test check bench docs clean
 
 run: $(VENV)/.ready
-	$(python) -m bitext serve --host $(HOST) --port $(PORT)
+	$(python) -m bitext serve $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.ready-test
 	$(python) -m pytest -q
@@ -24,7 +26,7 @@ check: $(VENV)/.ready-check
 	$(python) -m mkdocs build --strict --quiet
 
 bench: $(VENV)/.ready
-	for script in benchmarks/[a-z]*.py; do echo "== $$script" && $(python) $$script || exit 1; done
+	set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(python) $$script; done
 
 docs: $(VENV)/.ready-docs
 	$(python) -m mkdocs build --strict
