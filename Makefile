@@ -36,9 +36,9 @@ clean:
 	rm -rf $(VENV) site
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
-	sh scripts/setup.sh $(VENV)
+	@sh scripts/setup.sh $(VENV)
 	@touch $@
 
 $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/setup.sh
-	sh scripts/setup.sh $(VENV) $*
+	@sh scripts/setup.sh $(VENV) $*
 	@touch $@

@@ -15,6 +15,7 @@ torch=$(sed -n 's/^torch==//p' constraints.txt)
   echo "bitext needs Python 3.10 or newer; choose one with: make PYTHON=python3.12 ..." >&2
   exit 1
 }
+echo "setup: installing bitext${extra:+ and its $extra tools} into $venv, once"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check uv
 
@@ -37,7 +38,10 @@ case $(installed_torch) in
   *)
     { [ -z "${TORCH_BACKEND:-}" ] && install "torch==$torch+cpu" 2>/dev/null; } ||
       install --torch-backend "${TORCH_BACKEND:-cpu}" "torch==$torch" ||
-      install "torch==$torch"
+      {
+        echo "setup: PyTorch's index cannot be used; taking PyPI's build, which may be large" >&2
+        install "torch==$torch"
+      }
     ;;
 esac
 
