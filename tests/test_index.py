@@ -27,7 +27,7 @@ PLANE = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
 def unit_rows(seed: int, count: int, dim: int, kinds: int | None = None) -> Rows:
     """Random directions; with ``kinds``, each row is a copy of one of so many."""
     random = np.random.default_rng(seed)
-    rows = random.standard_normal((kinds or count, dim)).astype(np.float32)
+    rows: Rows = random.standard_normal((kinds or count, dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows[random.integers(kinds, size=count)] if kinds else rows
 
@@ -35,8 +35,8 @@ def unit_rows(seed: int, count: int, dim: int, kinds: int | None = None) -> Rows
 def by_hand(vectors: Rows, ids: NDArray[np.int64], queries: Rows, k: int) -> NDArray[np.int64]:
     """Sort everything: by score, then by id."""
     scores = (queries.astype(np.float64) @ vectors.T.astype(np.float64)).astype(np.float32)
-    order = np.array([np.lexsort((ids, -row))[:k] for row in scores])
-    return ids[order]
+    order = [np.lexsort((ids, -row))[:k] for row in scores]
+    return np.array([ids[best] for best in order])
 
 
 def test_nearest_first_with_cosines() -> None:

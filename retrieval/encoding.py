@@ -1,0 +1,97 @@
+"""Sentences to vectors, with the number of the sentence in whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
+from encoders.pooling import SENTENCE_POOLINGS
+from retrieval.manifest import Space
+from retrieval.vectors import Rows
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder
+
+CHUNK = 1024
+"""Sentences encoded at once, so that a file of any size takes the same memory."""
+
+Progress = Callable[[int], None]
+Item = TypeVar("Item")
+
+
+def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
+    """``items`` in lists of ``size``, the last one shorter."""
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def space_of(
+    encoder: Encoder, layer: int | None, pooling: str, *, centre: str | None = None
+) -> Space:
+    """Where the sentence vectors of ``encoder`` come from.
+
+    :param layer: ``None`` for the model's preset.
+    :raises UnknownNameError: if layer or pooling does not exist.
+    """
+    if pooling not in SENTENCE_POOLINGS:
+        raise UnknownNameError(choose_from("pooling", pooling, SENTENCE_POOLINGS))
+    return Space(
+        model=encoder.name,
+        fingerprint=encoder.fingerprint,
+        revision=encoder.revision,
+        layer=encoder.check_layer(layer, "retrieval"),
+        pooling=pooling,
+        centre=centre,
+    )
+
+
+def encode(
+    encoder: Encoder,
+    texts: Sequence[str],
+    space: Space,
+    *,
+    too_long: str = "error",
+    what: str = "sentence",
+    before: int = 0,
+    progress: Progress | None = None,
+) -> Rows:
+    """The unit vectors of ``texts``, not centred, shape (len(texts), dim).
+
+    :param before: how many sentences came before these, for the number in a message.
+    :raises TooLongError: if a sentence has more pieces than the model takes.
+    """
+    try:
+        return encoder.sentences(
+            texts, layer=space.layer, pooling=space.pooling, too_long=too_long, progress=progress
+        )
+    except TooLongError:
+        for number, text in enumerate(texts, before + 1):
+            _encode_alone(encoder, text, f"{what} {number}", too_long)
+        raise
+
+
+class NothingThereError(InputError):
+    """A sentence without pieces: nothing resembles it."""
+
+
+def check_directions(
+    vectors: Rows, texts: Sequence[str], *, what: str = "sentence", before: int = 0
+) -> None:
+    """:raises NothingThereError: if a sentence has no pieces."""
+    empty = np.flatnonzero(~vectors.any(axis=1)).tolist()
+    if empty:
+        number, text = before + empty[0] + 1, texts[empty[0]][:40]
+        raise NothingThereError(f"{what} {number} ({text!r}) has nothing in it to compare")
+
+
+def _encode_alone(encoder: Encoder, text: str, name: str, too_long: str) -> None:
+    """Find out whether ``text`` is the one that is too long; layer 0 costs next to nothing."""
+    try:
+        encoder.sentences([text], layer=0, too_long=too_long)
+    except TooLongError as error:
+        raise TooLongError(f"{name} {str(error).removeprefix('sentence 1 ')}") from None
