@@ -261,7 +261,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         optimizer.step()
         for name, loss in losses.items():
-            self._losses.setdefault(name, []).append(float(loss))
+            self._losses.setdefault(name, []).append(float(loss.detach()))
 
     def _log(self, stage: Stage, step: int, rate: float) -> None:
         means = {name: sum(values) / len(values) for name, values in self._losses.items()}

@@ -1,0 +1,99 @@
+"""Training objectives on cases worked by hand."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.corpus import Batch
+from encoders.objectives.alignment import contrast_linked
+from encoders.objectives.contrastive import contrast_sentences
+from encoders.objectives.masked import choose_and_mask, join_pairs
+from encoders.objectives.step import SpecialPieces, Step, frame
+
+SPECIAL = SpecialPieces(begin=0, pad=1, end=2, mask=4, vocabulary=50)
+# Orthogonal unit vectors, so that every cosine is 1 or 0.
+X, Y, Z = torch.eye(3)
+
+
+def test_linked_words_by_hand() -> None:
+    # One pair: source (x, y), target (x, z, padding). cos is 1 for (0, 0) and 0 elsewhere.
+    source = torch.stack([X, Y])[None]
+    target = torch.stack([X, Z, X])[None]
+    loss = contrast_linked(
+        source,
+        target,
+        torch.tensor([[True, True]]),
+        torch.tensor([[True, True, False]]),
+        torch.tensor([[0, 0, 0], [0, 1, 1]]),
+        torch.tensor([1.0, 0.5]),
+        temperature=0.5,
+    )
+    # Link (0, 0): S = 2 against 0, both ways: log(e^2 / (e^2 + 1)). Link (1, 1): 0 against 0 in its
+    # row and in its column: log(1/2) twice, at half the weight. Weights sum to 1.5.
+    sure, unsure = log(exp(2) / (exp(2) + 1)), log(0.5)
+    assert float(loss) == pytest.approx(-(2 * sure + 0.5 * 2 * unsure) / (2 * 1.5), abs=1e-5)
+
+
+def test_a_batch_without_links_costs_nothing() -> None:
+    side, mask = torch.stack([X, Y])[None], torch.tensor([[True, True]])
+    none = torch.zeros((0, 3), dtype=torch.long)
+    loss = contrast_linked(side, side, mask, mask, none, torch.zeros(0), temperature=0.1)
+    assert float(loss) == 0
+
+
+def test_sentence_contrast_by_hand() -> None:
+    # Sources x, y; targets x, z; temperature 1. S = [[1, 0], [0, 0]].
+    loss = contrast_sentences(
+        torch.stack([X, Y]), torch.stack([X, Z]), torch.zeros(2, 2, dtype=torch.bool), 1.0
+    )
+    # Both directions: pair 0 log(e / (e + 1)), pair 1 log(1/2).
+    expected = -(log(exp(1) / (exp(1) + 1)) + log(0.5)) / 2
+    assert float(loss) == pytest.approx(expected, abs=1e-5)
+
+
+def test_pairs_that_share_a_sentence_are_no_negatives() -> None:
+    same = torch.ones(2, 2, dtype=torch.bool)
+    loss = contrast_sentences(torch.stack([X, X]), torch.stack([X, Z]), same, 0.1)
+    assert float(loss) == 0  # nothing is left to be told apart
+
+
+def test_sentences_are_framed_and_padded() -> None:
+    framed = frame([np.array([[7, 8], [9, -1]]), np.array([[6, 6, 6]])], SPECIAL)
+    assert framed.tolist() == [[0, 7, 8, 2, 1], [0, 9, 2, 1, 1], [0, 6, 6, 6, 2]]
+
+
+def test_pairs_are_joined_with_positions_that_start_again() -> None:
+    none = np.zeros(0)
+    batch = Batch(np.array([[7, 8], [9, -1]]), np.array([[6], [5]]), none, none, none, none)
+    step = Step(
+        batch,
+        model=None,
+        tap=None,  # type: ignore[arg-type]
+        special=SPECIAL,
+        generator=torch.Generator(),
+        layers=frozenset(),
+        device=torch.device("cpu"),
+        precision=torch.float32,
+    )
+    ids, positions = join_pairs(step)
+    assert ids.tolist() == [[0, 7, 8, 2, 2, 6, 2], [0, 9, 2, 2, 5, 2, 1]]
+    # RoBERTa counts positions from the padding id + 1; padding stays at the padding id
+    assert positions.tolist() == [[2, 3, 4, 5, 2, 3, 4], [2, 3, 4, 2, 3, 4, 1]]
+
+
+def test_masking_spares_special_pieces_and_keeps_its_proportions() -> None:
+    ids = torch.full((400, 100), 10)
+    ids[:, 0], ids[:, -2], ids[:, -1] = SPECIAL.begin, SPECIAL.end, SPECIAL.pad
+    masked, chosen = choose_and_mask(ids, SPECIAL, 0.15, torch.Generator().manual_seed(0))
+    assert not chosen[:, [0, -2, -1]].any()
+    assert torch.equal(masked[~chosen], ids[~chosen])
+    of_chosen = masked[chosen]
+    assert chosen[:, 1:-2].float().mean() == pytest.approx(0.15, abs=0.01)
+    assert (of_chosen == SPECIAL.mask).float().mean() == pytest.approx(0.8, abs=0.02)
+    # a random piece is, once in 45, the piece itself
+    assert (of_chosen == 10).float().mean() == pytest.approx(0.1 + 0.1 / 45, abs=0.02)
+    assert int(masked[chosen].min()) >= SPECIAL.mask

@@ -1,0 +1,205 @@
+"""Pretraining end to end on a toy bitext: an ordinary checkpoint, and resuming exactly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from bitext.errors import BitextError
+from encoders.checkpoint import ModelKey, load_checkpoint
+from encoders.corpus import CorpusFile, TrainingCorpus, find_corpora, read_pieces
+from encoders.encoder import Encoder
+from encoders.lexicon import align_pieces
+from encoders.recipe import Recipe, read_recipe
+from encoders.subwords import SubwordSplitter
+from encoders.training import pretrain
+
+RECIPE = """
+corpora = ["toy.en-*.tsv"]
+seed = 3
+checkpoint_steps = 2
+
+[vocabulary]
+size = 120
+min_character_count = 1
+
+[model]
+dim = 16
+layers = 2
+heads = 2
+feed_forward = 32
+max_pieces = 48
+
+[[stages]]
+name = "vectors"
+steps = 3
+batch_tokens = 400
+objectives.words = { layer = 0 }
+
+[[stages]]
+name = "network"
+steps = 5
+batch_tokens = 400
+join_pieces = 12
+warmup_steps = 2
+objectives.words = { layer = 1 }
+objectives.sentences = {}
+objectives.mlm = { every = 2 }
+objectives.tlm = { every = 2 }
+"""
+NOUNS = [("cat", "katze"), ("dog", "hund"), ("house", "haus"), ("tree", "baum")]
+VERBS = [("sees", "sieht"), ("likes", "mag"), ("finds", "findet")]
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two toy language pairs of 48 sentences each, and the recipe."""
+    folder = tmp_path_factory.mktemp("corpora")
+    triples = list(itertools.product(NOUNS, VERBS, NOUNS))
+    german = [f"the {a} {v} a {b}\tdie {c} {w} ein {d}" for (a, c), (v, w), (b, d) in triples]
+    (folder / "toy.en-de.tsv").write_text("\n".join(german) + "\n")
+    upper = [line.replace("die", "de").replace("ein", "een") for line in german]
+    (folder / "toy.en-nl.tsv").write_text("\n".join(upper) + "\n")
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(corpora: Path) -> Recipe:
+    return read_recipe(corpora / "recipe.toml")
+
+
+@pytest.fixture(scope="module")
+def trained(corpora: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    pretrain(recipe, data=corpora, output=output)
+    return output
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_result_is_an_ordinary_checkpoint(trained: Path) -> None:
+    encoder = Encoder(load_checkpoint(ModelKey(str(trained / "model"))))
+    assert (encoder.layers, encoder.dim, encoder.max_pieces) == (2, 16, 46)
+    plain = transformers.AutoModelForMaskedLM.from_pretrained(trained / "model")
+    assert plain.config.model_type == "xlm-roberta"
+    assert {tensor.dtype for tensor in weights(trained / "model").values()} == {torch.float16}
+
+
+def test_training_changed_what_it_started_from(trained: Path) -> None:
+    start, end = weights(trained / "start"), weights(trained / "model")
+    name = "roberta.encoder.layer.0.output.dense.weight"
+    assert not start[name].any()  # every block begins by handing on what it gets
+    assert end[name].any()
+
+
+def test_at_the_start_every_layer_gives_the_static_vectors(trained: Path) -> None:
+    encoder = Encoder(load_checkpoint(ModelKey(str(trained / "start"))))
+    words = [["the", "cat", "sees", "a", "dog"]]
+    layers = [encoder.words(words, layer=layer)[0] for layer in (0, 1, 2)]
+    np.testing.assert_allclose(layers[0], layers[1], atol=1e-3)
+    np.testing.assert_allclose(layers[0], layers[2], atol=1e-3)
+
+
+def test_the_log_tells_the_losses(trained: Path) -> None:
+    log = (trained / "run" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [("vectors", 3), ("network", 5)]
+    assert {"words", "sentences", "mlm", "tlm"} <= set(lines[1])
+
+
+def test_a_killed_run_ends_as_an_uninterrupted_one(
+    corpora: Path, trained: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "bitext", "pretrain", str(corpora / "recipe.toml")]
+    command += ["--data", str(corpora), "--output", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    while not (tmp_path / "run" / "checkpoint" / "place.json").is_file():
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True)
+    expected, found = weights(trained / "model"), weights(tmp_path / "model")
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=2e-3, rtol=1e-2)
+
+
+def test_a_folder_with_another_recipes_run_is_refused(
+    corpora: Path, recipe: Recipe, trained: Path
+) -> None:
+    other = recipe.model_copy(update={"seed": 4})
+    with pytest.raises(BitextError, match="holds a run of another recipe"):
+        pretrain(other, data=corpora, output=trained)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["no*.tsv"], r"corpora: no file matches 'no\*.tsv'"),
+        (["recipe.toml"], "expected a name such as 'x.en-de.tsv.gz', got"),
+    ],
+)
+def test_corpora_that_cannot_be_used(corpora: Path, patterns: list[str], message: str) -> None:
+    with pytest.raises(BitextError, match=message):
+        find_corpora(patterns, corpora)
+
+
+@pytest.fixture(scope="module")
+def corpus(corpora: Path, trained: Path) -> TrainingCorpus:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "model")
+    splitter = SubwordSplitter(tokenizer)
+    parts = {}
+    for language in ("de", "nl"):
+        file = CorpusFile(corpora / f"toy.en-{language}.tsv", "en", language)
+        bitext, dropped = read_pieces([file], splitter, 60)
+        assert dropped == 0
+        parts[language] = bitext, align_pieces(bitext)
+    return TrainingCorpus(parts, seed=1)
+
+
+def test_a_batch_is_a_function_of_seed_and_number(corpus: TrainingCorpus) -> None:
+    def some(start: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+        stream = corpus.batches(alpha=0.5, tokens=300, join=0, stage=0, start=start)
+        return [batch.source for batch in itertools.islice(stream, 6 - start)]
+
+    for again, first in zip(some(2), some(0)[2:], strict=True):
+        np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("join", [0, 40])
+def test_batches_hold_to_their_budget_and_links_to_their_pieces(
+    corpus: TrainingCorpus, join: int
+) -> None:
+    stream = corpus.batches(alpha=0.5, tokens=300, join=join, stage=0, start=0)
+    for batch in itertools.islice(stream, 20):
+        pairs, width = len(batch.source), max(batch.source.shape[1], batch.target.shape[1]) + 2
+        assert pairs == 1 or 2 * pairs * width <= 300
+        row, i, j = batch.links.T
+        assert (batch.source[row, i] >= 0).all()
+        assert (batch.target[row, j] >= 0).all()
+        assert len(batch.link_weights) == len(batch.links) > 0
+
+
+def test_too_long_pairs_are_counted_not_cut(corpora: Path, trained: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "model")
+    file = CorpusFile(corpora / "toy.en-de.tsv", "en", "de")
+    bitext, dropped = read_pieces([file], SubwordSplitter(tokenizer), 5)
+    assert len(bitext) + dropped == 48
+    assert dropped > 0
+    assert np.diff(bitext.source_offsets).max(initial=0) <= 5

@@ -1,0 +1,72 @@
+"""Recipes are read strictly, and what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitext.errors import BitextError
+from encoders.recipe import Recipe, read_recipe
+from encoders.training import check_objectives
+
+STAGE = """
+[[stages]]
+name = "all"
+steps = 2
+objectives.words = {}
+"""
+
+
+def read(folder: Path, text: str) -> Recipe:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    recipe = read_recipe(path)
+    check_objectives(recipe)
+    return recipe
+
+
+def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
+    recipe = read(tmp_path, 'corpora = ["x.en-de.tsv"]' + STAGE)
+    assert recipe.vocabulary.size == 32000
+    assert recipe.stages[0].objectives["words"].temperature == 0.1
+
+
+def test_the_bundled_models_recipe_is_a_recipe() -> None:
+    path = Path(__file__).parents[1] / "encoders" / "bundled" / "recipe.toml"
+    check_objectives(read_recipe(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpora = [", "not a TOML file"),
+        (STAGE, "corpora: Field required"),
+        ("corpora = []" + STAGE, "corpora: List should have at least 1 item"),
+        ('corpora = ["x"]\nsede = 2' + STAGE, "sede: Extra inputs are not permitted, got 2"),
+        (
+            'corpora = ["x"]' + STAGE.replace("2", '"many"'),
+            "stages.0.steps: Input should be a valid integer.* got 'many'",
+        ),
+        (
+            'corpora = ["x"]' + STAGE.replace("words", "wrods"),
+            "stage 'all': unknown objective 'wrods'; choose one of: mlm, sentences, tlm, words",
+        ),
+        (
+            'corpora = ["x"]' + STAGE.replace("{}", "{ layer = 9 }"),
+            "stage 'all': objective 'words' names layer 9, and the model has 0 to 4",
+        ),
+        (
+            'corpora = ["x"]' + STAGE.replace("{}", "{ weight = 0 }"),
+            "stages.0.objectives.words.weight: Input should be greater than 0, got 0",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BitextError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BitextError, match=r"gone.toml: No such file or directory"):
+        read_recipe(tmp_path / "gone.toml")
