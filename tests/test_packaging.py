@@ -68,6 +68,11 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) ->
     assert "END OF TERMS AND CONDITIONS" in licence
 
 
+def test_the_citation_is_of_this_version() -> None:
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {bitext.__version__}" in lines
+
+
 def normal(name: str) -> str:
     """A distribution's name as indexes compare it: ``huggingface_hub`` -> ``huggingface-hub``."""
     return re.sub(r"[-_.]+", "-", name).lower()
