@@ -131,8 +131,9 @@ class TextIndex:
         with open(path, "rb") as file:
             for rows in read_rows(file, manifest.count, manifest.dim):
                 checksum.update(rows.astype("<f4").tobytes())
-                index.add(rows, np.arange(len(index), len(index) + len(rows)))
-        check_sum(path, checksum.hexdigest(), manifest.checksum)
+            check_sum(path, checksum.hexdigest(), manifest.checksum)
+            file.seek(0)
+            _append(index, read_rows(file, manifest.count, manifest.dim))
         loaded = cls(folder, manifest, index, checksum)
         loaded._store.check(manifest.count)
         digests = {language: digest_of_mean(mean) for language, mean in loaded._means.items()}
@@ -366,8 +367,7 @@ class TextIndex:
         """Let searches see what the manifest on disk now names."""
         old = self.manifest
         file.seek(old.count * row_bytes(old.dim))
-        for rows in read_rows(file, manifest.count - old.count, old.dim):
-            self._index.add(rows, np.arange(len(self._index), len(self._index) + len(rows)))
+        _append(self._index, read_rows(file, manifest.count - old.count, old.dim))
         self._checksum, self._means, self.manifest = draft.checksum, draft.means, manifest
 
     def _mean(self, language: str | None) -> Rows:
@@ -383,3 +383,9 @@ class TextIndex:
         if language not in self._means:
             raise UnknownNameError(choose_from("language", language, self._means))
         return self._means[language]
+
+
+def _append(index: Index, blocks: Iterable[Rows]) -> None:
+    """Add rows whose ids count on."""
+    for rows in blocks:
+        index.add(rows, np.arange(len(index), len(index) + len(rows)))
