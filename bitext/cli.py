@@ -74,24 +74,33 @@ Command = Callable[..., object]
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command that ``args`` (by default, those of the process) name, and exit."""
-    speaker = "bitext"
     _write_utf8()
     try:
-        name, rest = _find(_take_options(list(sys.argv[1:] if args is None else args)))
-        speaker = f"bitext {name}"
-        _parse(name, _load(name), rest)()
+        code = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
-    except BitextError as error:
-        print(f"{speaker}: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        print(f"{speaker}: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Python flushes stdout once more at its end, and would complain about the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(NO_READER)
-    sys.exit(0)
+        code = NO_READER
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> str | int | None:
+    """Do what ``args`` say; return the exit code."""
+    speaker = "bitext"
+    try:
+        name, rest = _find(_take_options(args))
+        speaker = f"bitext {name}"
+        _parse(name, _load(name), rest)()
+    except BitextError as error:
+        print(f"{speaker}: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print(f"{speaker}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 def _write_utf8() -> None:
@@ -147,7 +156,6 @@ def _words_within(group: str = "") -> dict[str, str]:
 
 def _answer(text: str) -> NoReturn:
     print(text)
-    sys.stdout.flush()
     sys.exit(0)
 
 
@@ -188,7 +196,9 @@ def _parse(name: str, command: Command, args: list[str]) -> Callable[[], object]
     app.command()(remember)
     try:
         typer.main.get_command(app).main(args, prog_name=f"bitext {name}")
-    except SystemExit:
+    except SystemExit as end:
+        if end.code == 1:  # the reader of the help went away; there is nothing else it exits so for
+            raise BrokenPipeError from None
         if not calls:
             raise
     return calls[0]

@@ -245,9 +245,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(demo: Path) -> None:
     assert process.returncode == 141
 
 
-def test_a_reader_that_never_came_is_noticed_at_the_end(demo: Path) -> None:
-    # One short line stays in Python's buffer until the command has ended.
-    command = [sys.executable, str(demo / "run.py"), "demo", "word"]
+@pytest.mark.parametrize("args", [["demo", "word"], ["demo", "--help"], ["--help"]])
+def test_a_reader_that_never_came_is_noticed_at_the_end(demo: Path, args: list[str]) -> None:
+    # A short text stays in Python's buffer until the command has ended.
+    command = [sys.executable, str(demo / "run.py"), *args]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
