@@ -1,0 +1,105 @@
+"""Settings of the service: defaults, then ``BITEXT_*`` variables, then command-line options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
+
+from bitext.errors import InputError, UnknownNameError, choose_from
+
+PREFIX = "BITEXT_"
+OTHERS = ("BITEXT_DATA",)
+"""Variables with our prefix that are read elsewhere (the folder of measuring data)."""
+
+
+def _listed(value: object) -> object:
+    """``"a, b"`` -> ``["a", "b"]``, as lists are written in a variable."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _user_data() -> Path:
+    """Where programs keep a user's data (XDG base directories)."""
+    given = Path(os.environ.get("XDG_DATA_HOME", ""))
+    folder = given if given.is_absolute() else Path.home() / ".local" / "share"
+    return folder / "bitext"
+
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+Listed = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+
+
+class Settings(BaseModel):
+    """What an operator may choose. The variable of ``max_pairs`` is ``BITEXT_MAX_PAIRS``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Name = "127.0.0.1"  # the address to listen at: this machine only
+    port: int = Field(8000, ge=0, le=65535)  # 0: one that is free
+    allowed_hosts: Listed = ()  # names that clients may call us by; none given: see guard.py
+
+    model: Name = "bundled"  # used where a request names none, and loaded at the start
+    models: Listed = ()  # more that requests may name: folders, or hub names in the local cache
+    device: Name = "cpu"
+    dtype: Name = "float32"
+    threads: PositiveInt = 2  # requests that use a model at the same time
+
+    data_dir: Path = Field(default_factory=_user_data)
+    index_dir: Path | None = None  # default: indexes/ in data_dir
+    sample: bool = True  # keep an index of the sample corpus
+
+    max_body_bytes: PositiveInt = 4 * 2**20
+    max_characters: PositiveInt = 10_000  # in one text, or in the words of one side together
+    max_words: PositiveInt = 1_000  # on one side of a pair
+    max_pairs: PositiveInt = 256  # in one request
+    max_queries: PositiveInt = 256  # in one request
+    max_k: PositiveInt = 100  # neighbours of one query
+    max_sentences: PositiveInt = 10_000  # added by one request
+    max_indexes: PositiveInt = 100
+    max_index_sentences: PositiveInt = 1_000_000  # in one index; they are held in memory
+
+    @property
+    def indexes(self) -> Path:
+        """The folder that holds one folder an index."""
+        return (self.index_dir or self.data_dir / "indexes").expanduser()
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that requests may name, the default one first."""
+        return tuple(dict.fromkeys([self.model, *self.models]))
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], **options: Any) -> Settings:
+        """Read ``BITEXT_*`` variables; ``options`` that are not ``None`` come before them.
+
+        :raises UnknownNameError: if a variable with our prefix means nothing here.
+        :raises InputError: if a value is not of its kind, naming the variable or option.
+        """
+        names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
+        ours = {key: value for key, value in environ.items() if key.startswith(PREFIX)}
+        for key in set(ours) - set(names) - set(OTHERS):
+            raise UnknownNameError(choose_from("variable", key, names))
+        values: dict[str, Any] = {names[key]: ours[key] for key in ours if key in names}
+        given = {field: value for field, value in options.items() if value is not None}
+        try:
+            return cls(**{**values, **given})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = str(first["loc"][0])
+            option = f"--{field.replace('_', '-')} "
+            where = option if field in given else f"{PREFIX}{field.upper()}="
+            message = first["msg"][0].lower() + first["msg"][1:]
+            raise InputError(f"{where}{first['input']!r}: {message}") from None
