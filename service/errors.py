@@ -1,0 +1,209 @@
+"""The one place where an error becomes a status code and a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from bitext.errors import (
+    BitextError,
+    InputError,
+    MismatchError,
+    ModelNotFoundError,
+    TooLargeError,
+    TooLongError,
+    UnknownNameError,
+)
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+SHOWN = 80
+"""Characters of a refused value that are shown back."""
+
+
+class UnknownIndexError(UnknownNameError):
+    """An index that is not there."""
+
+
+class ReadOnlyError(BitextError):
+    """A change to something that the service keeps itself."""
+
+
+class NotReadyError(BitextError):
+    """The model is not loaded yet, or could not be."""
+
+
+class Kind(NamedTuple):
+    """A kind of problem; its type is the address that explains it, ``/problems/SLUG``."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+
+KINDS: dict[type[BitextError], Kind] = {
+    UnknownIndexError: Kind(
+        "unknown-index", 404, "Unknown index", "There is no index of that name; GET /indexes."
+    ),
+    UnknownNameError: Kind(
+        "unknown-name",
+        422,
+        "Unknown name",
+        "A method, model, layer or language does not exist; the detail lists those that do.",
+    ),
+    InputError: Kind(
+        "invalid-input", 422, "Invalid input", "A field does not hold what it should."
+    ),
+    TooLongError: Kind(
+        "too-long",
+        422,
+        "Sentence too long for the model",
+        "Split the sentence, or ask for overlapping windows with too_long.",
+    ),
+    TooLargeError: Kind(
+        "too-large",
+        413,
+        "More than the service takes",
+        "The detail names the limit; send less at a time, or have the operator raise it.",
+    ),
+    MismatchError: Kind(
+        "mismatch",
+        409,
+        "Conflict with what is there",
+        "An index was built with another model or other settings, or changed meanwhile.",
+    ),
+    ReadOnlyError: Kind(
+        "read-only", 403, "Read-only", "The service keeps this index itself; make another one."
+    ),
+    NotReadyError: Kind(
+        "not-ready", 503, "Not ready", "The model is being loaded, or could not be; GET /ready."
+    ),
+    ModelNotFoundError: Kind(
+        "model-not-found",
+        503,
+        "Model not on the server",
+        "The operator allows this model but has not fetched it.",
+    ),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of ``app`` answer with a problem document."""
+    app.add_exception_handler(BitextError, _bitext_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
+
+
+def problem(
+    path: str,
+    status: int,
+    detail: str,
+    *,
+    kind: Kind | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document; without a ``kind`` the status code says all there is to say.
+
+    :param path: of the request, which becomes the ``instance``.
+    """
+    body = {
+        "type": f"/problems/{kind.slug}" if kind else "about:blank",
+        "title": kind.title if kind else HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+    }
+    # What came may hold half a surrogate pair; as an escape it is still JSON.
+    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(content, status, headers, media_type=MEDIA_TYPE)
+
+
+def kind_of(error: BitextError) -> Kind:
+    """The kind that the class of ``error``, or the nearest one above it, has in the table."""
+    for cls in type(error).__mro__:
+        if cls in KINDS:
+            return KINDS[cls]
+    return KINDS[InputError]
+
+
+async def _bitext_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BitextError)
+    kind = kind_of(error)
+    headers = {"Retry-After": "1"} if isinstance(error, NotReadyError) else None
+    return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        400: "the body is not JSON in UTF-8",  # FastAPI raises it without saying more
+        404: f"there is nothing at {request.url.path}; GET /docs shows what there is",
+        405: f"{request.url.path} does not answer {request.method}",
+    }
+    known = details.get(error.status_code)
+    return problem(
+        request.url.path, error.status_code, known or str(error.detail), headers=error.headers
+    )
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    """Say nothing of what is inside; Starlette raises the error again, so that it is logged."""
+    return problem(
+        request.url.path, 500, "the service failed at this request; its log has the details"
+    )
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    path, found = request.url.path, error.errors()
+    first = found[0]
+    if first["type"] == "json_invalid":
+        place = f"at character {first['loc'][-1] + 1}"
+        return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
+    sent = request.headers.get("content-type")
+    if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(sent):
+        came = f"got '{sent}'" if sent else "got none"
+        return problem(path, 415, f"send Content-Type: application/json; {came}")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
+
+
+def _is_json(content_type: str | None) -> bool:
+    kind = (content_type or "").split(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """What is wrong with which field.
+
+    Example: ``field 'pairs.0.source': expected a text or a list of words, got 3``
+    """
+    field = _field(error["loc"])
+    if error["type"] == "missing":
+        return f"field '{field}' is missing" if field else "the request needs a JSON body"
+    if error["type"] == "extra_forbidden":
+        return f"there is no field '{field}'"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "model_attributes_type":
+        message = "expected a JSON object"
+    where = f"field '{field}': " if field else ""
+    came = json.dumps(error["input"], ensure_ascii=False, default=str)
+    shown = came if len(came) <= SHOWN else came[:SHOWN] + "…"
+    return f"{where}{message[0].lower()}{message[1:]}, got {shown}"
+
+
+def _field(loc: Sequence[str | int]) -> str:
+    """The place in the request without what FastAPI and pydantic add to it."""
+    _, *rest = loc
+    return ".".join(str(part) for part in rest if part not in ("text", "words"))
