@@ -1,0 +1,58 @@
+"""create_app: puts the parts of the service together, and does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import anyio
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from bitext import __version__
+from service import errors, openapi
+from service.guard import Guard
+from service.routes import ROUTERS
+from service.routes.page import WEB
+from service.settings import Settings
+from service.state import State
+
+if TYPE_CHECKING:
+    from encoders.registry import ModelRegistry
+
+
+def create_app(settings: Settings, registry: ModelRegistry | None = None) -> FastAPI:
+    """The service as an ASGI application.
+
+    :param registry: the models to share with others in this process; by default, the process's.
+    """
+    app = FastAPI(
+        title="bitext",
+        version=__version__,
+        description="Align words and retrieve translations with one multilingual model.",
+        docs_url=None,  # FastAPI's page loads its parts from a CDN; ours is in routes/page.py
+        redoc_url=None,
+        redirect_slashes=False,  # one address for each thing
+        lifespan=_lifespan,
+        generate_unique_id_function=openapi.operation_id,
+    )
+    app.state.service = State(settings, registry)
+    app.add_middleware(Guard, settings=settings)
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+    swagger = StaticFiles(directory=str(files("fastapi_offline") / "static"))
+    app.mount("/swagger", swagger, name="swagger")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the model behind the service's back, so that /health answers at once."""
+    async with anyio.create_task_group() as background:
+        background.start_soon(app.state.service.warm_up)
+        yield
+        background.cancel_scope.cancel()

@@ -1,0 +1,213 @@
+"""The indexes of this service: a folder each, by name, loaded when first asked for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
+from retrieval.manifest import MANIFEST_FILE
+from service.errors import ReadOnlyError, UnknownIndexError
+from service.samples import SAMPLE
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder
+    from retrieval.text_index import TextIndex
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An index in memory, and what its manifest file was when it was read."""
+
+    index: TextIndex
+    stamp: Stamp | None
+
+
+class Indexes:
+    """Indexes by name. Threads may share it; every method reads the disk and belongs in a thread.
+
+    An index that another process has changed, such as ``bitext index``, is loaded again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.indexes
+        self._max_indexes = settings.max_indexes
+        self._max_sentences = settings.max_index_sentences
+        self._loaded: dict[str, _Loaded] = {}
+        self._lock = threading.RLock()
+
+    def names(self) -> list[str]:
+        """The names of all indexes, in order."""
+        if not self.folder.is_dir():
+            return []
+        found = (path.name for path in self.folder.iterdir() if (path / MANIFEST_FILE).is_file())
+        return sorted(name for name in found if NAME.fullmatch(name))
+
+    def get(self, name: str) -> TextIndex:
+        """The index ``name``.
+
+        :raises UnknownIndexError: if there is none.
+        :raises MismatchError: if its files are damaged.
+        """
+        with self._lock:
+            path = self._path(name)
+            stamp = _stamp(path)
+            if stamp is None:
+                self._loaded.pop(name, None)
+                raise UnknownIndexError(f"there is no index '{name}'")
+            known = self._loaded.get(name)
+            if known is None or known.stamp != stamp:
+                known = self._loaded[name] = _Loaded(self._load(path), stamp)
+            return known.index
+
+    def create(
+        self, name: str, encoder: Encoder, *, layer: int | None, pooling: str, centring: bool
+    ) -> tuple[TextIndex, bool]:
+        """Make the index ``name``, or find it there with these settings; whether it is new.
+
+        :raises MismatchError: if it is there with other settings.
+        :raises TooLargeError: if there are as many indexes as there may be.
+        """
+        from retrieval.text_index import TextIndex
+
+        with self._lock:
+            path = self._changeable(name)
+            if _stamp(path) is not None:
+                index = self.get(name)
+                _check_same(index, name, encoder, layer, pooling, centring)
+                return index, False
+            if len(self.names()) >= self._max_indexes:
+                raise TooLargeError(
+                    f"there are {self._max_indexes} indexes, as many as there may be "
+                    "(BITEXT_MAX_INDEXES)"
+                )
+            make_folder(self.folder)
+            with self.named(name):
+                TextIndex.create(path, encoder, layer=layer, pooling=pooling, centring=centring)
+            return self.get(name), True
+
+    def delete(self, name: str) -> None:
+        """Remove the index ``name``."""
+        from retrieval.text_index import TextIndex
+
+        with self._lock:
+            path = self._changeable(name)
+            if _stamp(path) is None:
+                raise UnknownIndexError(f"there is no index '{name}'")
+            self._loaded.pop(name, None)
+            with self.named(name):
+                TextIndex.delete(path)
+
+    def add(
+        self, name: str, texts: Sequence[str], *, language: str, encoder: Encoder, too_long: str
+    ) -> list[int]:
+        """Add sentences to the index ``name``; their ids.
+
+        :raises TooLargeError: if it would have more sentences than an index may have.
+        """
+        path = self._changeable(name)
+        index = self.get(name)
+        if index.count + len(texts) > self._max_sentences:
+            raise TooLargeError(
+                f"index '{name}' has {index.count} sentences and would have more than "
+                f"{self._max_sentences} (BITEXT_MAX_INDEX_SENTENCES)"
+            )
+        with self.named(name):
+            ids = index.add(
+                texts,
+                language=language,
+                encoder=encoder,
+                too_long=too_long,
+                limit=self._max_sentences,
+            )
+        with self._lock:
+            self._loaded[name] = _Loaded(index, _stamp(path))
+        return ids
+
+    @contextmanager
+    def named(self, name: str) -> Iterator[None]:
+        """Let errors speak of index 'name', not of the folder it lies in."""
+        folder = self.folder / name
+        try:
+            yield
+        except BitextError as error:
+            if isinstance(error, MismatchError):
+                self._loaded.pop(name, None)  # changed on the disk: read it again next time
+            sentence = str(error).replace(f"{folder}/", "").replace(str(folder), f"'{name}'")
+            raise type(error)(sentence) from error
+
+    def _load(self, path: Path) -> TextIndex:
+        from retrieval.text_index import TextIndex
+
+        try:
+            with self.named(path.name):
+                return TextIndex.load(path)
+        except InputError as error:
+            raise MismatchError(f"index '{path.name}' cannot be read: {error}") from error
+
+    def _path(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise UnknownIndexError(f"there is no index '{name}'")
+        return self.folder / name
+
+    def _changeable(self, name: str) -> Path:
+        path = self._path(name)
+        if name == SAMPLE:
+            raise ReadOnlyError(f"index '{SAMPLE}' belongs to the service and cannot be changed")
+        return path
+
+
+def make_folder(folder: Path) -> None:
+    """:raises InputError: if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {folder}: {error.strerror}") from error
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes whenever the index does: its manifest is replaced, never written over."""
+    try:
+        found = (path / MANIFEST_FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _check_same(
+    index: TextIndex, name: str, encoder: Encoder, layer: int | None, pooling: str, centring: bool
+) -> None:
+    own = index.manifest
+    asked = {
+        "model": (encoder.name, encoder.fingerprint),
+        "layer": encoder.check_layer(layer, "retrieval"),
+        "pooling": pooling,
+        "centring": centring,
+    }
+    there = {
+        "model": (own.model, own.fingerprint),
+        "layer": own.layer,
+        "pooling": own.pooling,
+        "centring": index.centring,
+    }
+    for field, value in asked.items():
+        if value != there[field] and (field != "model" or encoder.fingerprint != own.fingerprint):
+            raise MismatchError(
+                f"index '{name}' is there with {field} {_shown(there[field])}, not {_shown(value)}"
+            )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]} ({value[1]})"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,24 @@
+"""The page at ``/``, and Swagger UI at ``/docs``; both work without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+WEB = Path(__file__).parents[1] / "web"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def page() -> FileResponse:
+    """Type two sentences, see their links; search the sample index."""
+    return FileResponse(WEB / "index.html")
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def docs() -> FileResponse:
+    """The API, to read and to try."""
+    return FileResponse(WEB / "docs.html")

@@ -1,0 +1,304 @@
+"""What requests must hold and what answers do. Size limits are the operator's: see limits.py."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    Tag,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
+
+from aligners.aligner import UNITS
+from aligners.matching import MATCHERS
+
+TooLong = Literal["error", "windows"]
+Pooling = Literal["mean", "cls", "max"]
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def _text(value: str) -> str:
+    if found := _NO_TEXT.search(value):
+        what = "a NUL" if found[0] == "\0" else "half of a surrogate pair"
+        raise ValueError(f"character {found.start() + 1} is {what}, not text")
+    return value
+
+
+def _kind_of_side(value: object) -> str | None:
+    if isinstance(value, str):
+        return "text"
+    return "words" if isinstance(value, list) else None
+
+
+Text = Annotated[str, AfterValidator(_text)]
+# FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
+# a union need; a named type has.
+Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])
+Side = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[Texts, Tag("words")],
+    Discriminator(
+        _kind_of_side,
+        custom_error_type="side",
+        custom_error_message="expected a text or a list of words",
+    ),
+    Field(description="Raw text, which is segmented, or a list of words, taken as they are."),
+]
+IndexName = Annotated[
+    str,
+    Field(
+        description="Small letters, digits, hyphens and underscores.",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+    ),
+]
+Layer = Annotated[
+    int | None,
+    Field(ge=0, description="Whose hidden states are compared, 0 to n; none: the model's own."),
+]
+ModelName = Annotated[
+    str | None, Field(description="One of the names at /models; none: the default.")
+]
+TooLongField = Annotated[
+    TooLong,
+    Field(description="A sentence longer than the model: an error, or overlapping windows."),
+]
+Language = Annotated[str, Field(description="A language tag such as de or zh-Hant.", min_length=1)]
+
+
+class Body(BaseModel):
+    """A request: no other fields, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+# --- align
+
+
+class Pair(Body):
+    """Two sentences that are or may be translations of each other."""
+
+    source: Side
+    target: Side
+
+
+Pairs = TypeAliasType("Pairs", Annotated[list[Pair], FailFast()])
+
+
+class AlignRequest(Body):
+    """One pair (``source`` and ``target``) or many (``pairs``)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"source": "The house is small.", "target": "Das Haus ist klein."},
+                {
+                    "pairs": [
+                        {"source": "Good morning!", "target": "Bonjour !"},
+                        {"source": ["Thank", "you"], "target": ["Danke"]},
+                    ],
+                    "method": "mwmf",
+                },
+            ]
+        }
+    )
+
+    source: Side | None = None
+    target: Side | None = None
+    pairs: Pairs | None = None
+    method: str = Field(
+        "itermax",
+        description="How links are chosen.",
+        json_schema_extra={"enum": [*sorted(MATCHERS)]},
+    )
+    layer: Layer = None
+    model: ModelName = None
+    unit: str = Field("piece", description="What is matched.", json_schema_extra={"enum": [*UNITS]})
+    distortion: float = Field(0.0, ge=0, le=1, description="How much distant positions count less.")
+    too_long: TooLongField = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_form(cls, values: Any) -> Any:
+        """Tell a request of neither form before its fields are looked at."""
+        if isinstance(values, dict):
+            single = [name for name in ("source", "target") if values.get(name) is not None]
+            many = values.get("pairs") is not None
+            if many and single:
+                raise ValueError(f"expected either 'pairs' or '{single[0]}', not both")
+            if not many and len(single) < 2:
+                raise ValueError("expected 'source' and 'target', or 'pairs'")
+        return values
+
+    def each(self) -> list[Pair]:
+        """The pairs, whichever form they came in."""
+        if self.pairs is not None:
+            return self.pairs
+        assert self.source is not None
+        assert self.target is not None
+        return [Pair(source=self.source, target=self.target)]
+
+
+class Link(BaseModel):
+    """A link between two words, counted from 0."""
+
+    source: int
+    target: int
+    score: float = Field(description="From 0 to 1, larger is surer.")
+
+
+Offset = Annotated[
+    tuple[int, int], Field(description="Start and end in the raw text, in code points.")
+]
+
+
+class AlignedPair(BaseModel):
+    """The words of a pair and the links between them."""
+
+    source_words: list[str]
+    target_words: list[str]
+    links: list[Link]
+    source_offsets: list[Offset] | None = Field(None, description="Only of raw text.")
+    target_offsets: list[Offset] | None = Field(None, description="Only of raw text.")
+
+
+class AlignResponse(BaseModel):
+    """One alignment a pair, in the order of the pairs."""
+
+    alignments: list[AlignedPair]
+    model: str
+    method: str
+    layer: int
+
+
+# --- retrieve
+
+
+class RetrieveRequest(Body):
+    """Queries against one index."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"index": "sample", "queries": ["Where there is smoke there is fire."], "k": 5}
+            ]
+        }
+    )
+
+    index: str
+    queries: Texts
+    k: int = Field(5, ge=1, description="How many sentences to find for each query.")
+    language: Language | None = Field(
+        None, description="Of the queries; needed where the index is centred."
+    )
+    too_long: TooLongField = "error"
+
+
+class Hit(BaseModel):
+    """A sentence that was found, and its cosine to the query."""
+
+    id: int
+    text: str
+    score: float
+    language: str
+
+
+class RetrieveResponse(BaseModel):
+    """For each query, in order, the sentences nearest to it, best first."""
+
+    results: list[list[Hit]]
+
+
+# --- indexes
+
+
+class IndexSettings(Body):
+    """What an index is built with. It cannot be changed later."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"centring": False}]})
+
+    model: ModelName = None
+    layer: Layer = None
+    pooling: Pooling = "mean"
+    centring: bool = Field(
+        False, description="Take each language's mean away; queries must then name theirs."
+    )
+
+
+class IndexInfo(BaseModel):
+    """An index, what it was built with, and what it holds."""
+
+    name: str
+    model: str
+    fingerprint: str = Field(description="Of the weights and the tokenizer.")
+    layer: int
+    pooling: str
+    centring: bool
+    dim: int
+    count: int = Field(description="Sentences it holds.")
+    languages: dict[str, int] = Field(description="How many of them are of each language.")
+
+
+class IndexList(BaseModel):
+    """All indexes, by name."""
+
+    indexes: list[IndexInfo]
+
+
+class AddRequest(Body):
+    """Sentences of one language."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"sentences": ["Guten Morgen!", "Wie geht es dir?"], "language": "de"}]
+        }
+    )
+
+    sentences: Texts
+    language: Language
+    too_long: TooLongField = "error"
+
+
+class AddResponse(BaseModel):
+    """The ids of the new sentences, in order."""
+
+    ids: list[int]
+    count: int = Field(description="Sentences the index now holds.")
+
+
+# --- models, health
+
+
+class ModelInfo(BaseModel):
+    """A model in memory."""
+
+    name: str
+    revision: str | None
+    fingerprint: str
+    dtype: str
+    device: str
+    layers: int
+    dim: int
+    bytes: int = Field(description="Memory its weights take.")
+
+
+class ModelList(BaseModel):
+    """The models that requests may name, and those that are loaded."""
+
+    default: str
+    available: list[str]
+    loaded: list[ModelInfo]
+
+
+class Status(BaseModel):
+    """How the service is."""
+
+    status: str

@@ -1,0 +1,84 @@
+"""What all requests share, and the warming-up that must end before the service is ready."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import anyio.to_thread
+from fastapi import Depends, Request
+
+from bitext.errors import BitextError
+from service.errors import NotReadyError
+from service.indexes import Indexes, make_folder
+from service.models import Models
+from service.samples import SAMPLE, keep_sample
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder
+    from encoders.registry import ModelRegistry
+    from retrieval.text_index import TextIndex
+
+logger = logging.getLogger(__name__)
+
+
+class State:
+    """Settings, models and indexes, and whether the service is ready."""
+
+    def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
+        self.settings = settings
+        self.models = Models(settings, registry)
+        self.indexes = Indexes(settings)
+        self.ready = False
+        self.failure: Exception | None = None
+
+    async def warm_up(self) -> None:
+        """Load the model and see to the sample index, away from the event loop."""
+        try:
+            await anyio.to_thread.run_sync(self._warm_up)
+        except BitextError as error:
+            self.failure = error  # for /ready, and for whoever started the service
+        except Exception as error:
+            self.failure = error
+            logger.exception("the start failed")
+        else:
+            self.ready = True
+            logger.info("ready with model '%s'", self.settings.model)
+
+    def check_ready(self) -> None:
+        """:raises NotReadyError: saying why."""
+        if self.ready:
+            return
+        if self.failure is None:
+            raise NotReadyError(f"model '{self.settings.model}' is being loaded")
+        known = isinstance(self.failure, BitextError)
+        raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
+
+    def encoder_of(self, index: TextIndex) -> Encoder:
+        """The encoder that ``index`` was built with, for use in a thread.
+
+        An index of a model that requests may not name is tried with the default one: under another
+        name it may be the same, and if not, the index says so.
+        """
+        name = index.manifest.model
+        return self.models.encoder(name if name in self.models.names else None)
+
+    def _warm_up(self) -> None:
+        from bitext.segmentation import segment
+
+        encoder = self.models.encoder()
+        # The first pass through a model and the first segmentation set much up; not for a request.
+        encoder.words([[word.text for word in segment("Ready?")]])
+        if self.settings.sample:
+            make_folder(self.indexes.folder)
+            keep_sample(self.indexes.folder / SAMPLE, encoder)
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.service
+    return state
+
+
+StateOf = Annotated[State, Depends(_state)]
+"""What a route declares to be given the state."""
