@@ -1,0 +1,190 @@
+// Draws two lines of words and the links between them. Long lines are cut into bands of two lines
+// each, so that most links stay short; a narrow page has two columns instead (style.css).
+// Pointing at a word or a link, or moving to a word with the keyboard, lights what belongs together.
+
+const SVG = "http://www.w3.org/2000/svg";
+const GAP = 7; // pixels between two words
+const SIDES = ["sentence", "translation"];
+
+export class Drawing {
+  constructor(figure, reading) {
+    this.area = figure.querySelector(".drawing");
+    this.bands = figure.querySelector(".bands");
+    this.curves = figure.querySelector(".links");
+    this.scores = figure.querySelector(".scores");
+    this.reading = reading;
+    this.words = [[], []];
+    this.links = [];
+    this.width = 0;
+    new ResizeObserver(() => this.resized()).observe(this.area);
+  }
+
+  /** Show one aligned pair as the API gives it. */
+  show({ source_words: source, target_words: target, links }) {
+    this.words = [source, target].map((words, side) => words.map((text) => this.word(text, side)));
+    this.links = links.map((link) => this.link(link));
+    this.curves.replaceChildren(...this.links.flatMap(({ path, reach }) => [path, reach]));
+    for (const side of [0, 1]) {
+      const linked = new Set(this.links.map(({ ends }) => ends[side]));
+      for (const word of this.words[side]) word.classList.toggle("alone", !linked.has(word));
+    }
+    this.light([]);
+    this.arrange();
+  }
+
+  word(text, side) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "word";
+    button.textContent = text;
+    const mine = () => this.light(this.links.filter(({ ends }) => ends[side] === button), button);
+    for (const kind of ["pointerenter", "focus", "click"]) button.addEventListener(kind, mine);
+    for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, () => this.light([]));
+    return button;
+  }
+
+  link({ source, target, score }) {
+    const path = shape("path", "link");
+    path.style.opacity = 0.3 + 0.7 * score;
+    path.style.strokeWidth = `${1.25 + 2 * score}px`;
+    const reach = shape("path", "reach"); // wide and unseen: easy to point at
+    const link = { path, reach, score, ends: [this.words[0][source], this.words[1][target]] };
+    reach.addEventListener("pointerenter", () => this.light([link]));
+    reach.addEventListener("pointerleave", () => this.light([]));
+    return link;
+  }
+
+  /** Light some links and their words, and `alone`, a word that may have no link. */
+  light(links, alone) {
+    const lit = new Set(links.flatMap(({ ends }) => ends));
+    if (alone) lit.add(alone);
+    for (const word of this.words.flat()) word.classList.toggle("lit", lit.has(word));
+    for (const link of this.links) link.path.classList.toggle("lit", links.includes(link));
+    this.area.classList.toggle("busy", links.length > 0);
+    this.scores.replaceChildren(...links.map(label));
+    this.reading.textContent = links.length
+      ? links.map(({ ends, score }) => `${ends.map(apart).join(" – ")} ${score.toFixed(2)}`).join(", ")
+      : alone ? `${apart(alone)}: no link` : "";
+  }
+
+  resized() {
+    if (this.area.clientWidth !== this.width) this.arrange();
+    else this.place();
+  }
+
+  /** Cut both sides into as few bands as their words fit in. */
+  arrange() {
+    this.width = this.area.clientWidth;
+    this.fill([this.words]);
+    if (!this.across) {
+      const widths = this.words.map((side) => side.map((word) => word.offsetWidth + GAP));
+      const most = Math.max(...widths.map((side) => side.length));
+      let count = 1;
+      while (count < most && widths.some((side) => Math.max(...rows(side, side, count).map(sum)) > this.width)) count++;
+      if (count > 1) {
+        const sides = this.words.map((side, number) => rows(side, widths[number], count));
+        this.fill(sides[0].map((row, band) => [row, sides[1][band]]));
+      }
+    }
+    this.place();
+  }
+
+  /** Put words on the page: one element a band, with a list of words for each side. */
+  fill(bands) {
+    const directions = this.words.map((side) => direction(side.map((word) => word.textContent).join(" ")));
+    this.bands.replaceChildren(...bands.map((sides, number) => {
+      const band = document.createElement("div");
+      band.className = "band";
+      band.append(...sides.map((words, side) => {
+        const line = document.createElement("ol");
+        line.className = "words";
+        line.dir = directions[side];
+        const part = bands.length > 1 ? `, line ${number + 1}` : "";
+        line.setAttribute("aria-label", `Words of the ${SIDES[side]}${part}`);
+        line.append(...words.map((word) => {
+          const item = document.createElement("li");
+          item.append(word);
+          return item;
+        }));
+        return line;
+      }));
+      return band;
+    }));
+  }
+
+  /** Whether the sides are columns beside each other. */
+  get across() {
+    return getComputedStyle(this.bands.firstElementChild).flexDirection === "row";
+  }
+
+  /** Draw every curve between its words, wherever these are now. */
+  place() {
+    if (!this.links.length) return;
+    const origin = this.area.getBoundingClientRect();
+    const curve = this.across ? sideways : downwards;
+    for (const { path, reach, ends } of this.links) {
+      const drawn = curve(...ends.map((word) => word.getBoundingClientRect()), origin);
+      path.setAttribute("d", drawn);
+      reach.setAttribute("d", drawn);
+    }
+  }
+}
+
+/** Cut `items` into `count` runs whose widths are about the same. */
+function rows(items, widths, count) {
+  const total = sum(widths);
+  const runs = Array.from({ length: count }, () => []);
+  let before = 0;
+  items.forEach((item, number) => {
+    const middle = before + widths[number] / 2;
+    runs[Math.floor((count * middle) / total)].push(item);
+    before += widths[number];
+  });
+  return runs;
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** Which way the first letter runs. */
+function direction(text) {
+  const first = text.match(/\p{L}/u)?.[0] ?? "";
+  const leftward = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+  return leftward.test(first) ? "rtl" : "ltr";
+}
+
+function downwards(a, b, origin) {
+  const below = b.top >= a.bottom; // but for a link back to an earlier band
+  const [x1, y1] = [a.left + a.width / 2 - origin.left, (below ? a.bottom : a.top) - origin.top];
+  const [x2, y2] = [b.left + b.width / 2 - origin.left, (below ? b.top : b.bottom) - origin.top];
+  const bend = (y2 - y1) * 0.45;
+  return `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
+}
+
+function sideways(a, b, origin) {
+  const [x1, y1] = [a.right - origin.left, a.top + a.height / 2 - origin.top];
+  const [x2, y2] = [b.left - origin.left, b.top + b.height / 2 - origin.top];
+  const bend = (x2 - x1) * 0.5;
+  return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+}
+
+/** The text of a word that keeps its direction to itself. */
+function apart(word) {
+  return `\u2068${word.textContent}\u2069`;
+}
+
+function label({ path, score }) {
+  const text = shape("text", "score");
+  const middle = path.getPointAtLength(path.getTotalLength() / 2);
+  text.setAttribute("x", middle.x);
+  text.setAttribute("y", middle.y);
+  text.textContent = score.toFixed(2);
+  return text;
+}
+
+function shape(name, kind) {
+  const made = document.createElementNS(SVG, name);
+  made.setAttribute("class", kind);
+  return made;
+}
