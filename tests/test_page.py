@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+from starlette.testclient import TestClient
+
+from aligners.matching import MATCHERS
+from encoders.registry import ModelRegistry
+from service.app import create_app
+from service.routes.page import WEB
+from service.settings import Settings
+
+FILES = sorted(path.name for path in WEB.iterdir())
+# Names of XML vocabularies, which look like addresses but are never fetched.
+NAMESPACES = {"http://www.w3.org/2000/svg"}
+
+
+class Page(HTMLParser):
+    """What a page loads, labels and does inline."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.labelled: set[str] = set()
+        self.fields: list[str] = []
+        self.methods: list[str] = []
+        self.inline: list[str] = []
+        self._labels = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attributes}
+        self.ids += [values["id"]] if "id" in values else []
+        self.inline += [name for name in values if name == "style" or name.startswith("on")]
+        if tag in ("script", "img") or (tag == "link" and "href" in values):
+            self.loads.append(values.get("src") or values.get("href") or "")
+        if tag == "style" or (tag == "script" and "src" not in values):
+            self.inline.append(tag)
+        if tag == "label":
+            self._labels += 1
+            self.labelled.add(values.get("for", ""))
+        if tag in ("input", "textarea", "select") and not self._labels:
+            self.fields.append(values["id"])
+        if values.get("name") == "method":
+            self.methods.append(values["value"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._labels -= tag == "label"
+
+
+@pytest.fixture(scope="module")
+def client(
+    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("data")
+    settings = Settings(model=str(tiny_model), data_dir=folder, sample=False)
+    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_everything_a_page_loads_is_served_by_us(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    page = Page(response.text)
+    assert len(page.loads) >= 3
+    for address in page.loads:
+        loaded = client.get(urljoin(path, address))
+        assert loaded.status_code == 200, address
+        assert loaded.content
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_keep_to_their_content_security_policy(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert Page(response.text).inline == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_names_another_site(client: TestClient, name: str) -> None:
+    text = (WEB / name).read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://[^\s\"'`)<]+", text)) <= NAMESPACES
+    assert client.get(f"/web/{name}").status_code == 200
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
+def test_modules_import_modules_that_are_there(name: str) -> None:
+    text = (WEB / name).read_text(encoding="utf-8")
+    assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(FILES)
+
+
+def test_scripts_are_sent_as_scripts(client: TestClient) -> None:
+    # A browser refuses a module of any other type.
+    assert client.get("/web/app.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_what_scripts_look_for_is_on_the_page() -> None:
+    page = Page((WEB / "index.html").read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    for path in WEB.glob("*.js"):
+        if path.name != "docs.js":
+            asked = re.findall(r'querySelector\("#([\w-]+)"\)', path.read_text(encoding="utf-8"))
+            assert set(asked) <= set(page.ids), path.name
+
+
+def test_every_field_has_a_label() -> None:
+    page = Page((WEB / "index.html").read_text(encoding="utf-8"))
+    assert set(page.fields) == {"source", "target", "query", "index", "language"}
+    assert set(page.fields) <= page.labelled
+
+
+def test_the_page_offers_the_methods_there_are() -> None:
+    page = Page((WEB / "index.html").read_text(encoding="utf-8"))
+    script = (WEB / "align.js").read_text(encoding="utf-8")
+    explained = re.search(r"const METHODS = {(.*?)};", script, re.DOTALL)
+    assert explained is not None
+    assert set(page.methods) == set(MATCHERS)
+    assert set(re.findall(r"^  (\w+):", explained[1], re.MULTILINE)) == set(MATCHERS)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_answer_head(client: TestClient, path: str) -> None:
+    assert client.head(path).status_code == 200
+
+
+def test_files_are_checked_for_changes_at_every_visit(client: TestClient) -> None:
+    first = client.get("/web/style.css")
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/web/style.css", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304

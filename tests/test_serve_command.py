@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from urllib.request import urlopen
+
+import pytest
+
+from bitext.errors import BitextError, InputError
+from service.commands import address_of, listen
+from service.settings import Settings
+
+# --- settings
+
+
+def test_variables_are_read_by_the_name_of_their_setting() -> None:
+    environ = {
+        "BITEXT_PORT": "9000",
+        "BITEXT_MODELS": "a, b/c",
+        "BITEXT_SAMPLE": "false",
+        "BITEXT_DATA_DIR": "/d",
+        "BITEXT_DATA": "/measuring",  # not ours, but known
+        "HOME": "/home",
+    }
+    settings = Settings.load(environ, model="x", host=None)
+    assert (settings.port, settings.sample, settings.host) == (9000, False, "127.0.0.1")
+    assert settings.model_names == ("x", "a", "b/c")
+    assert settings.indexes == Path("/d/indexes")
+
+
+def test_options_come_before_variables() -> None:
+    settings = Settings.load({"BITEXT_PORT": "9000", "BITEXT_INDEX_DIR": "/i"}, port=9001)
+    assert settings.port == 9001
+    assert settings.indexes == Path("/i")
+
+
+def test_the_default_model_is_named_once() -> None:
+    assert Settings(model="a", models=("b", "a")).model_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("/x/data", Path("/x/data/bitext")), ("relative", Path.home() / ".local/share/bitext")],
+)
+def test_data_lie_where_xdg_says(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", given)
+    assert Settings().data_dir == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "sentence"),
+    [
+        ({"BITEXT_PROT": "1"}, {}, r"^unknown variable 'BITEXT_PROT'; choose one of: BITEXT_ALLOW"),
+        ({"BITEXT_PORT": "many"}, {}, "^BITEXT_PORT='many': input should be a valid integer"),
+        ({"BITEXT_PORT": "65536"}, {}, "^BITEXT_PORT='65536': input should be less than or equal"),
+        ({"BITEXT_MAX_K": "0"}, {}, "^BITEXT_MAX_K='0': input should be greater than 0$"),
+        ({"BITEXT_MODEL": ""}, {}, "^BITEXT_MODEL='': string should have at least 1 character$"),
+        ({"BITEXT_SAMPLE": "maybe"}, {}, "^BITEXT_SAMPLE='maybe': input should be a valid bool"),
+        ({}, {"port": 70000}, "^--port 70000: input should be less than or equal to 65535$"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(
+    environ: dict[str, str], options: dict[str, int], sentence: str
+) -> None:
+    with pytest.raises(BitextError, match=sentence):
+        Settings.load(environ, **options)
+
+
+# --- listening
+
+
+def test_a_port_in_use_is_told() -> None:
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        sentence = f"^port {port} of 127.0.0.1 is in use; choose another one with --port$"
+        with pytest.raises(InputError, match=sentence):
+            listen("127.0.0.1", port)
+    listen("127.0.0.1", port).close()  # free again at once
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("no.such.host.invalid", "^host 'no.such.host.invalid' is neither an address nor a known"),
+        ("a..b", "^host 'a..b' is neither an address nor a known name$"),
+        ("192.0.2.1", "^host '192.0.2.1' is not an address of this machine$"),  # RFC 5737: nobody's
+    ],
+)
+def test_a_host_that_is_not_ours_is_told(host: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        listen(host, 0)
+
+
+def test_the_address_is_one_a_browser_can_open() -> None:
+    with listen("0.0.0.0", 0) as everywhere:
+        assert address_of(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}/"
+    if socket.has_ipv6:
+        with socket.socket(socket.AF_INET6) as loopback:
+            try:
+                loopback.bind(("::1", 0))
+            except OSError:
+                pytest.skip("no IPv6 here")
+            assert address_of(loopback) == f"http://[::1]:{loopback.getsockname()[1]}/"
+
+
+# --- the command, as a user starts it
+
+
+@contextmanager
+def bitext_serve(*options: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("BITEXT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bitext", "serve", "--data-dir", str(folder), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environ, "HF_HUB_OFFLINE": "1"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_prints_its_address_answers_and_stops_at_ctrl_c(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    with bitext_serve("--port", "0", "--model", str(tiny_model), folder=tmp_path) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"bitext is at (http://127\.0\.0\.1:\d+/) \(Ctrl-C stops it\)\n", line)
+        assert found is not None, line or process.communicate()[1]
+        for _ in range(1200):  # until the sample index is there
+            if (tmp_path / "indexes" / "sample").exists():
+                break
+            sleep(0.05)
+        with urlopen(f"{found[1]}health") as answer:
+            assert answer.read() == b'{"status":"alive"}'
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in log
+    assert "GET /health" not in log  # who asks whether we live is not worth a line
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--port", "0", "--model", "./nowhere"], "model './nowhere' is not a folder here"),
+        (["--log-level", "loud"], "unknown log level 'loud'; choose one of: critical, debug"),
+        (
+            ["--port", "{port}"],
+            "port {port} of 127.0.0.1 is in use; choose another one with --port",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        options = [option.format(port=port) for option in options]
+        with bitext_serve("--log-level=error", *options, folder=tmp_path) as process:
+            _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert errors.startswith(f"bitext serve: {sentence.format(port=port)}")
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # nothing half written
