@@ -372,12 +372,14 @@ def _print_scores(scores: Iterable[RetrievalScore], as_json: bool, header: bool)
         for direction, recall in score.recall.items():
             if header:
                 names = [f"recall@{k}" for k in recall]
-                print("layer", "vectors", "direction", *names, "error", "signature", sep="\t")
+                columns = ["layer", "vectors", "direction", *names, "error", "pairs", "signature"]
+                print(*columns, sep="\t")
                 header = False
             shares = [*recall.values(), score.error(direction)]
             vectors = "centred" if score.centred else "raw"
             figures = [f"{100 * share:.2f}" for share in shares]
-            print(score.layer, vectors, direction, *figures, score.signature, sep="\t")
+            row = [score.layer, vectors, direction, *figures, score.pairs, score.signature]
+            print(*row, sep="\t")
     sys.stdout.flush()
 
 

@@ -217,7 +217,7 @@ def test_evaluate_prints_a_table(run: Run, english: Path, write: Write) -> None:
     rows = lines_of(out)
     assert (code, err) == (0, "")
     assert rows[0] == [
-        "layer", "vectors", "direction", "recall@1", "recall@5", "error", "signature",
+        "layer", "vectors", "direction", "recall@1", "recall@5", "error", "pairs", "signature",
     ]  # fmt: skip
     assert [row[:3] for row in rows[1:]] == [
         ["1", "raw", "forward"], ["1", "raw", "backward"],
@@ -226,7 +226,7 @@ def test_evaluate_prints_a_table(run: Run, english: Path, write: Write) -> None:
     # Of four candidates, five nearest hold the right one.
     assert [row[4] for row in rows[1:]] == ["100.00"] * 4
     assert all(float(row[3]) + float(row[5]) == pytest.approx(100) for row in rows[1:])
-    assert all("| layer 1 | pooling mean |" in row[6] for row in rows[1:])
+    assert all("| layer 1 | pooling mean |" in row[7] for row in rows[1:])
 
 
 def test_evaluate_every_layer_as_json(run: Run, english: Path) -> None:
