@@ -59,12 +59,13 @@ class Aligner:
         *,
         method: str | None = None,
         layer: int | None = None,
-        unit: str = "piece",
+        unit: str | None = None,
         distortion: float | None = None,
         too_long: str = "error",
     ) -> None:
         preset = encoder.preset.alignment
         method = preset.method if method is None else method
+        unit = preset.unit if unit is None else unit
         distortion = preset.distortion if distortion is None else distortion
         check_choices(method=method, unit=unit, distortion=distortion)
         self.encoder = encoder
@@ -189,7 +190,7 @@ class Aligner:
         return distort(compared, self.distortion)
 
 
-def check_choices(*, method: str | None, unit: str, distortion: float | None) -> None:
+def check_choices(*, method: str | None, unit: str | None, distortion: float | None) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
     :raises UnknownNameError: if method or unit does not exist.
@@ -197,7 +198,7 @@ def check_choices(*, method: str | None, unit: str, distortion: float | None) ->
     """
     if method is not None:
         _check_method(method)
-    if unit not in UNITS:
+    if unit is not None and unit not in UNITS:
         raise UnknownNameError(choose_from("unit", unit, UNITS))
     if distortion is not None and not 0 <= distortion <= 1:
         raise InputError(f"distortion must be from 0 to 1, got {distortion:g}")

@@ -42,6 +42,9 @@ Layer = Annotated[
     int | None, typer.Option(help="Hidden states compared, from 0; default: the model's own.")
 ]
 Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
+Unit = Annotated[
+    str | None, typer.Option(help="What is matched: piece or word; default: the model's own.")
+]
 Distortion = Annotated[
     float | None,
     typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
@@ -75,7 +78,7 @@ def align(
     revision: Revision = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
-    unit: Annotated[str, typer.Option(help="What is matched: piece or word.")] = "piece",
+    unit: Unit = None,
     distortion: Distortion = None,
     too_long: TooLong = "error",
     chunk: Chunk = 256,

@@ -133,7 +133,8 @@ def make_random_model(
         learnt.train_from_iterator(lines, vocab_size=4000, show_progress=False)
         vocabulary = folder / "vocab.txt"
         learnt.save_model(str(folder))
-        tokenizer: Any = transformers.BertTokenizerFast(str(vocabulary), do_lower_case=False)
+        library: Any = transformers  # its types do not know the fast tokenizers
+        tokenizer: Any = library.BertTokenizerFast(str(vocabulary), do_lower_case=False)
         configuration: Any = transformers.BertConfig
         architecture: Any = transformers.BertModel
     else:
@@ -159,7 +160,7 @@ def _read(source: Path, target: Path) -> Iterator[SentencePair]:
 
 def _simalign(model: str, aligner: Aligner) -> Any:
     try:
-        from simalign import SentenceAligner
+        from simalign import SentenceAligner  # type: ignore[import-not-found]
     except ImportError as error:
         sys.exit(f"simalign is not there ({error}); the head of this file says how to get it")
     logging.getLogger("simalign.simalign").setLevel(logging.WARNING)

@@ -172,19 +172,20 @@ def fingerprint(folder: Path) -> str:
 def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> nn.Module:
     text_encoders = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
     masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
-    kind = transformers.AutoModel
+    kind: Any = transformers.AutoModel
     if config.is_encoder_decoder:
         if type(config) in text_encoders:
             kind = transformers.AutoModelForTextEncoding
     elif type(config) not in masked or getattr(config, "is_decoder", False):
         raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder")
-    model = kind.from_pretrained(
+    model: Any = kind.from_pretrained(
         folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
     )
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it serves next-sentence prediction; many checkpoints lack its weights
     # encoder halves stand alone: BART, M2M100 and Marian keep theirs behind get_encoder
-    return model.get_encoder() if config.is_encoder_decoder else model
+    encoder: nn.Module = model.get_encoder() if config.is_encoder_decoder else model
+    return encoder
 
 
 def _device(name: str) -> torch.device:

@@ -75,7 +75,7 @@ def find_corpora(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
 def read_pieces(
     files: Sequence[CorpusFile], splitter: SubwordSplitter, longest: int
 ) -> tuple[PieceBitext, int]:
-    """The pieces of one language pair's files, and how many pairs were empty or too long to keep."""
+    """The pieces of one language pair's files, and how many pairs were empty or too long."""
     source, target = _Flat(), _Flat()
     dropped = 0
     for file in files:
@@ -121,7 +121,7 @@ def _chunks(path: Path) -> Iterator[list[tuple[str, str]]]:
 class TrainingCorpus:
     """Language pairs with their guiding links, drawn from in batches.
 
-    Languages are drawn with probability proportional to ``pairs ** alpha`` (Conneau & Lample, 2019).
+    A language's probability is proportional to ``pairs ** alpha`` (Conneau & Lample, 2019).
     """
 
     def __init__(self, bitexts: dict[str, tuple[PieceBitext, PieceLinks]], seed: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,10 +49,10 @@ class _Window(NamedTuple):
 class Encoder:
     """Turns sentences or words into vectors with one loaded model.
 
-    Stated behaviour: an empty sentence, or one of nothing but whitespace, has no pieces and is a row
-    of zeros (or an empty matrix of pieces); a word without pieces is a row of zeros; characters the
-    vocabulary lacks become the unknown piece. Results come in the order given and do not depend on
-    what else was in the batch, but for rounding. Threads may share an encoder.
+    Stated behaviour: an empty sentence, or one of nothing but whitespace, has no pieces and is a
+    row of zeros (or an empty matrix of pieces); a word without pieces is a row of zeros;
+    characters the vocabulary lacks become the unknown piece. Results come in the order given and
+    do not depend on what else was in the batch, but for rounding. Threads may share an encoder.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, batch_tokens: int = 8192) -> None:
@@ -67,7 +68,8 @@ class Encoder:
         self._tap = LayerTap(checkpoint.model)
         self._splitter = SubwordSplitter(checkpoint.tokenizer)
         self.layers = self._tap.layers
-        self.dim = int(checkpoint.model.config.hidden_size)  # type: ignore[union-attr]
+        config: Any = checkpoint.model.config
+        self.dim = int(config.hidden_size)
         framing = len(self._splitter.prefix) + len(self._splitter.suffix)
         self.max_pieces = positions(checkpoint) - framing
 
@@ -104,7 +106,7 @@ class Encoder:
 
         :param layer: 0 (embeddings) to ``self.layers``; ``None`` for the model's preset.
         :param pooling: one of ``SENTENCE_POOLINGS``, over pieces, special ones left out.
-        :param too_long: ``error``, or ``windows``: overlapping windows, their pieces pooled together.
+        :param too_long: ``error``, or ``windows``: overlapping ones, their pieces pooled together.
         :param progress: called with the number of sentences done since the last call.
         :return: shape (sentences, dim).
         :raises TooLongError: if a sentence has more pieces than the model takes.
@@ -205,9 +207,7 @@ class Encoder:
         if batch:
             yield batch
 
-    def _forward(
-        self, batch: Sequence[_Window], layer: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(self, batch: Sequence[_Window], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states (batch, length, dim), and where each window's kept pieces are."""
         prefix, suffix = self._splitter.prefix, self._splitter.suffix
         length = max(len(window.ids) for window in batch) + len(prefix) + len(suffix)
@@ -236,17 +236,18 @@ def positions(checkpoint: Checkpoint) -> int:
     known = getattr(config, "max_position_embeddings", None)
     room = int(known) if isinstance(known, int) and known > 0 else UNBOUNDED_PIECES
     for name, module in checkpoint.model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            room -= int(module.padding_idx) + 1  # type: ignore[arg-type] # RoBERTa counts from there
+        padding: Any = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            room -= int(padding) + 1  # RoBERTa counts from there
     return min(stated, room)
 
 
 def _split_windows(number: int, ids: list[int], size: int) -> Iterator[_Window]:
-    """Windows that overlap by half; each answers for its middle, the outer ones for their end too."""
+    """Windows that overlap by half, each answering for its middle, the outer ones for their end."""
     step = max(1, size // 2)
     starts = [*range(0, len(ids) - size, step), len(ids) - size]
-    edges = [0, *((a + size + b) // 2 for a, b in zip(starts, starts[1:])), len(ids)]
-    for start, begin, end in zip(starts, edges, edges[1:]):
+    edges = [0, *((a + size + b) // 2 for a, b in pairwise(starts)), len(ids)]
+    for start, (begin, end) in zip(starts, pairwise(edges), strict=True):
         yield _Window(number, ids[start : start + size], start, slice(begin - start, end - start))
 
 

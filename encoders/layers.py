@@ -39,9 +39,7 @@ class LayerTap:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         config: Any = model.config
-        self.layers = int(
-            getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", 0)
-        )
+        self.layers = int(config.num_hidden_layers)
         self._wanted = _Wanted()
         for block in _blocks(model, self.layers):
             block.register_forward_pre_hook(self._before_block, with_kwargs=True)
@@ -58,9 +56,7 @@ class LayerTap:
                 raise _Reached
         wanted.block += 1
 
-    def __call__(
-        self, layers: Collection[int], **inputs: torch.Tensor
-    ) -> dict[int, torch.Tensor]:
+    def __call__(self, layers: Collection[int], **inputs: torch.Tensor) -> dict[int, torch.Tensor]:
         """Hidden states of ``layers`` (each from 0 to ``self.layers``), by layer.
 
         :return: each of shape (batch, length, dim).

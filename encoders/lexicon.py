@@ -54,7 +54,7 @@ class PieceLinks:
 
 
 class _Cells:
-    """Every (source piece, target piece) of every pair, as flat arrays: the cells of all matrices."""
+    """Every (source piece, target piece) of every pair: the cells of all matrices, laid flat."""
 
     def __init__(self, bitext: PieceBitext) -> None:
         m = np.diff(bitext.source_offsets)
@@ -117,9 +117,7 @@ class _Direction:
         self.tension = float(np.clip(self.tension + step, *TENSION_RANGE))
 
 
-def align_pieces(
-    bitext: PieceBitext, *, iterations: int = 5, threshold: float = 0.3
-) -> PieceLinks:
+def align_pieces(bitext: PieceBitext, *, iterations: int = 5, threshold: float = 0.3) -> PieceLinks:
     """Learn a lexicon from ``bitext`` and link its pieces.
 
     :param iterations: passes of expectation maximisation, the first two without agreement.
@@ -137,6 +135,4 @@ def align_pieces(
     agreed = forward.posterior(cells) * backward.posterior(cells)
     kept = np.flatnonzero(agreed >= threshold)
     offsets = np.searchsorted(cells.pair[kept], np.arange(len(bitext) + 1))
-    return PieceLinks(
-        offsets, cells.i[kept], cells.j[kept], agreed[kept].astype(np.float16)
-    )
+    return PieceLinks(offsets, cells.i[kept], cells.j[kept], agreed[kept].astype(np.float16))

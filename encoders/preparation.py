@@ -34,14 +34,17 @@ def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> 
     if not (there / "tokenizer.json").is_file():
         logger.info("training a vocabulary of %d pieces", recipe.vocabulary.size)
         sentences = sample_sentences(files, recipe.vocabulary, recipe.seed)
-        tokenizer = train_vocabulary(
+        trained = train_vocabulary(
             sentences,
             size=recipe.vocabulary.size,
             min_character_count=recipe.vocabulary.min_character_count,
             max_pieces=recipe.model.max_pieces,
         )
-        tokenizer.save_pretrained(there)
-    return transformers.AutoTokenizer.from_pretrained(there, local_files_only=True)
+        trained.save_pretrained(there)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(there, local_files_only=True)
+    for how_it_was_loaded in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(how_it_was_loaded, None)  # else they are saved with it
+    return tokenizer
 
 
 def sample_sentences(

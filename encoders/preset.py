@@ -20,6 +20,7 @@ class AlignmentPreset(_Strict):
 
     layer: int | None = Field(None, ge=0)  # two thirds of the way up, if not named
     method: str = "itermax"
+    unit: str = "piece"
     distortion: float = Field(0.0, ge=0, le=1)
 
 

@@ -1,8 +1,8 @@
 """Word vectors of the joint vocabulary from a parallel corpus, without any training.
 
 Pieces that occur in the same sentence pairs get similar vectors, whatever their language: rows are
-pieces, columns are sentence pairs ("sentence IDs"), the cells' positive pointwise mutual information
-is factorised by a truncated SVD (Levy, Søgaard & Goldberg, 2017).
+pieces, columns are sentence pairs ("sentence IDs"), the cells' positive pointwise mutual
+information is factorised by a truncated SVD (Levy, Søgaard & Goldberg, 2017).
 """
 
 from __future__ import annotations

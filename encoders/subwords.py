@@ -22,8 +22,8 @@ class Subwords(NamedTuple):
 class SubwordSplitter:
     """Splits raw text or lists of words into pieces; safe to share between threads.
 
-    A word may get no piece at all (whitespace, a zero-width space). Fast tokenizers are called below
-    the ``transformers`` wrapper, which changes settings on every call and so cannot be shared.
+    A word may get no piece at all (whitespace, a zero-width space). Fast tokenizers are called
+    below the ``transformers`` wrapper, which changes settings on every call: it cannot be shared.
     """
 
     def __init__(self, tokenizer: Any) -> None:

@@ -14,7 +14,7 @@ import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from bitext.errors import InputError, MismatchError, UnknownNameError, choose_from
+from bitext.errors import MismatchError, UnknownNameError, choose_from
 from bitext.progress import report_progress
 from bitext.text import atomic_folder
 from encoders.checkpoint import DTYPES
@@ -44,8 +44,9 @@ def pretrain(
 ) -> Path:
     """Train an encoder from nothing and save it as an ordinary checkpoint folder.
 
-    Work in progress lies in ``output/run``: a run that was stopped, however it was, goes on from its
-    last checkpoint, with the batches and the randomness it would have had.
+    Work in progress lies in ``output/run``: a run that was stopped, however it was, goes on from
+    its last checkpoint, with the batches and the randomness it would have had. The model it began
+    with, the static vectors alone, is kept in ``output/start``.
 
     :param data: the folder that the recipe's corpora are relative to.
     :param output: where the checkpoint folder ``model`` and the ``run`` folder are made.
@@ -118,7 +119,7 @@ def build_model(settings: ModelSettings, tokenizer: Any, seed: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
-    model = transformers.XLMRobertaForMaskedLM(config)
+    model: Any = transformers.XLMRobertaForMaskedLM(config)
     with torch.no_grad():
         for layer in model.roberta.encoder.layer:
             layer.attention.output.dense.weight.zero_()
@@ -130,7 +131,10 @@ def build_model(settings: ModelSettings, tokenizer: Any, seed: int) -> Any:
 
 
 def start_from(model: Any, vectors: NDArray[np.float32]) -> None:
-    """Take static vectors as word embeddings, scaled to a mean square of 1; unseen pieces keep theirs."""
+    """Take static vectors as word embeddings, scaled to a mean square of 1, and wavy positions.
+
+    Pieces without a vector keep their random one.
+    """
     embeddings = model.roberta.embeddings.word_embeddings.weight
     seen = np.flatnonzero(np.any(vectors != 0, axis=1))
     scaled = vectors[seen] / np.sqrt(np.mean(vectors[seen] ** 2))
@@ -155,7 +159,11 @@ def sinusoids(positions: int, dim: int) -> torch.Tensor:
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save as an ordinary ``transformers`` folder, weights in half precision."""
     with atomic_folder(folder) as temporary:
-        weights = {name: tensor.half() for name, tensor in model.state_dict().items()}
+        halves: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, written once
+        weights = {
+            name: halves.setdefault(tensor.data_ptr(), tensor.half())
+            for name, tensor in model.state_dict().items()
+        }
         model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
 
@@ -198,9 +206,7 @@ class Trainer:
             self._run(number, stage, done if number == first else 0, moments)
             moments = {}
 
-    def _run(
-        self, number: int, stage: Stage, done: int, moments: dict[str, torch.Tensor]
-    ) -> None:
+    def _run(self, number: int, stage: Stage, done: int, moments: dict[str, torch.Tensor]) -> None:
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=stage.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         )
@@ -216,7 +222,7 @@ class Trainer:
         pieces = 0
         with report_progress(stage.name, stage.steps, show=self.progress) as advance:
             advance(done)
-            for step, batch in zip(range(done, stage.steps), batches):
+            for step, batch in zip(range(done, stage.steps), batches, strict=False):
                 for group in optimizer.param_groups:
                     group["lr"] = stage.learning_rate * _schedule(step, stage)
                 self._step(number, stage, step, batch, optimizer)

@@ -1,7 +1,7 @@
 """A joint subword vocabulary for many languages, as an ordinary fast tokenizer.
 
-SentencePiece's unigram model (Kudo, 2018) with two choices of our own. Text is lower-cased, because
-a small model has no capacity to learn each word twice. And the word mark ``▁`` is not set before Han
+SentencePiece's unigram model (Kudo, 2018) with two choices of our own. Text is lower-cased, for a
+small model has no capacity to learn each word twice. And the word mark ``▁`` is not set before Han
 characters, kana, digits and punctuation, so that these have the same pieces whether or not somebody
 has already split the text into words.
 """
@@ -67,7 +67,10 @@ def train_vocabulary(
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", SPECIAL_PIECES.index("<s>")), ("</s>", SPECIAL_PIECES.index("</s>"))],
+        special_tokens=[
+            ("<s>", SPECIAL_PIECES.index("<s>")),
+            ("</s>", SPECIAL_PIECES.index("</s>")),
+        ],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

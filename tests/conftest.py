@@ -1,4 +1,4 @@
-"""Small true things that many tests use: a tiny model with a real tokenizer, and the data folder."""
+"""Small true things that many tests use: a tiny model with a real tokenizer, the data folder."""
 
 from __future__ import annotations
 

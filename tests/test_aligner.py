@@ -14,6 +14,7 @@ from aligners.similarity import similarity
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError
 from bitext.types import Alignment, SentencePair
 from encoders.encoder import Encoder, Pieces
+from encoders.preset import AlignmentPreset, Preset
 
 TABLE = {
     "E": ["east"],
@@ -30,6 +31,7 @@ class TableEncoder:
     """An encoder whose pieces and vectors are written down, so that scores follow by hand."""
 
     name, fingerprint, revision, dtype, layers, max_pieces = "table", "0", None, "float32", 2, 9
+    preset = Preset()
 
     def check_layer(self, layer: int | None, task: str) -> int:
         return 1 if layer is None else layer
@@ -270,3 +272,14 @@ def test_numbers_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(DIRECTIONS, "north", (float("nan"), 0))
     with pytest.raises(InputError, match="pair 2: model 'table' gives numbers that are not finite"):
         by_table().align([pair("E", "E"), pair("N", "E")])
+
+
+def test_what_is_not_said_is_what_the_models_preset_says() -> None:
+    encoder = TableEncoder()
+    encoder.preset = Preset(
+        alignment=AlignmentPreset(method="argmax", unit="word", distortion=0.25)
+    )
+    aligner = Aligner(encoder)  # type: ignore[arg-type]
+    assert (aligner.method, aligner.unit, aligner.distortion) == ("argmax", "word", 0.25)
+    said = Aligner(encoder, method="mwmf", unit="piece", distortion=0.0)  # type: ignore[arg-type]
+    assert (said.method, said.unit, said.distortion) == ("mwmf", "piece", 0.0)

@@ -30,6 +30,11 @@ ENCODER_HALF: dict[str, Any] = {
     "decoder_ffn_dim": 32,
     "decoder_start_token_id": 2,
 }
+BUCKETS_AND_CONVOLUTION: dict[str, Any] = {
+    "position_buckets": 4,
+    "conv_kernel_size": 3,
+    "conv_act": "gelu",
+}
 RELATIVE: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
 # LaBSE is a BERT, E5 an XLM-R or BERT, IndicBERT an ALBERT
 CONFIGS: dict[str, Any] = {
@@ -41,9 +46,7 @@ CONFIGS: dict[str, Any] = {
     "rembert": hf.RemBertConfig(**SMALL, input_embedding_size=8),
     "electra": hf.ElectraConfig(**SMALL, embedding_size=8),
     "deberta": hf.DebertaConfig(**SMALL, **RELATIVE),
-    "deberta-v2": hf.DebertaV2Config(
-        **SMALL, **RELATIVE, position_buckets=4, conv_kernel_size=3, conv_act="gelu"
-    ),
+    "deberta-v2": hf.DebertaV2Config(**SMALL, **RELATIVE, **BUCKETS_AND_CONVOLUTION),
     "modernbert": hf.ModernBertConfig(**SMALL),
     "t5": hf.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2),
     "bart": hf.BartConfig(**ENCODER_HALF),

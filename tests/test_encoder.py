@@ -28,7 +28,7 @@ SENTENCES = [
 WORDS = [["the", "house"], [], ["das", "haus", "ist", "klein"], ["a", " ", "cat"]]
 
 
-def hidden_states(folder: Path, text: str) -> list[np.ndarray]:  # type: ignore[type-arg]
+def hidden_states(folder: Path, text: str) -> list[np.ndarray]:
     """All hidden states of ``text`` as ``transformers`` itself gives them, special pieces too."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
@@ -48,7 +48,7 @@ def test_no_layer_above_the_asked_for_is_computed(encoder: Encoder) -> None:
     ran = []
     blocks = encoder.checkpoint.model.encoder.layer  # type: ignore[union-attr]
     handles = [
-        block.register_forward_hook(lambda *_, number=number: ran.append(number))  # type: ignore
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
         for number, block in enumerate(blocks, start=1)  # type: ignore[arg-type]
     ]
     encoder.sentences(["the house"], layer=1)

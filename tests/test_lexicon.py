@@ -9,7 +9,7 @@ from encoders.static import cooccurrence, positive_pmi, static_vectors
 
 
 def bitext(pairs: list[tuple[list[int], list[int]]]) -> PieceBitext:
-    def flat(sentences: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def flat(sentences: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         offsets = np.cumsum([0, *map(len, sentences)])
         return np.concatenate([np.array(s, dtype=np.int32) for s in sentences]), offsets
 

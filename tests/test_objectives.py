@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_sentences_are_framed_and_padded() -> None:
 
 
 def test_pairs_are_joined_with_positions_that_start_again() -> None:
-    none = np.zeros(0)
+    none: Any = np.zeros(0)
     batch = Batch(np.array([[7, 8], [9, -1]]), np.array([[6], [5]]), none, none, none, none)
     step = Step(
         batch,

@@ -46,7 +46,7 @@ def test_sentences_are_pooled_over_their_own_pieces(pooling: str, expected: list
 
 def test_normalised_rows_have_length_one_or_none() -> None:
     rows = normalise(np.array([[3, 4], [0, 0]], dtype=np.float32))
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 0.0]])
 
 
 def test_centring_takes_the_mean_away_and_leaves_what_is_not_there() -> None:

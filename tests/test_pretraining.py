@@ -174,7 +174,7 @@ def corpus(corpora: Path, trained: Path) -> TrainingCorpus:
 
 
 def test_a_batch_is_a_function_of_seed_and_number(corpus: TrainingCorpus) -> None:
-    def some(start: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+    def some(start: int) -> list[np.ndarray]:
         stream = corpus.batches(alpha=0.5, tokens=300, join=0, stage=0, start=start)
         return [batch.source for batch in itertools.islice(stream, 6 - start)]
 

@@ -1,11 +1,11 @@
-"""Word-level contrast: linked pieces shall find each other among the pieces of the other sentence.
+"""Word-level contrast: linked pieces shall find each other among those of the other sentence.
 
-With ``S = cos(x_i, y_j) / temperature`` over one pair's pieces and guiding links ``G`` of weight ``w``
+With ``S = cos(x_i, y_j) / temperature`` over one pair's pieces, guiding links ``G`` of weight ``w``
 
     loss = - sum_{(i,j) in G} w_ij (log softmax_j S_ij + log softmax_i S_ij) / (2 sum w_ij)
 
-the log-likelihood form of the self-training objective of Dou & Neubig (2021, equation 5), which sums
-probabilities. The guides come from the corpus's own statistics (``encoders/lexicon.py``).
+the log-likelihood form of the self-training objective of Dou & Neubig (2021, equation 5), which
+sums probabilities. The guides come from the corpus's own statistics (``encoders/lexicon.py``).
 """
 
 from __future__ import annotations

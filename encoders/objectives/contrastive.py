@@ -4,8 +4,8 @@ With ``S = cos(x_a, y_b) / temperature`` over a batch of pairs
 
     loss = - mean_a (log softmax_b S_aa + log softmax_a S_aa) / 2
 
-in-batch translation ranking in both directions (Feng et al., 2022, LaBSE, without its margin). Pairs
-that share a sentence with pair ``a`` are no negatives of it.
+in-batch translation ranking in both directions (Feng et al., 2022, LaBSE, without its margin).
+Pairs that share a sentence with pair ``a`` are no negatives of it.
 """
 
 from __future__ import annotations

@@ -2,15 +2,16 @@
 
     loss = - mean over chosen pieces of log p(piece | the sentence, or the pair, with those masked)
 
-Of the chosen pieces 80 % are masked, 10 % replaced by any piece and 10 % left (Devlin et al., 2019).
-In TLM a piece may be predicted from the other language (Conneau & Lample, 2019); both sentences count
-their positions from the start, as there.
+Of the chosen pieces 80 % are masked, 10 % replaced by any piece and 10 % left (Devlin et al.,
+2019). In TLM a piece may be predicted from the other language (Conneau & Lample, 2019); both
+sentences count their positions from the start, as there.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from encoders.objectives.step import SpecialPieces, Step, frame
@@ -45,7 +46,7 @@ def join_pairs(step: Step) -> tuple[torch.Tensor, torch.Tensor]:
     return _stack(rows, width, special.pad), _stack(positions, width, special.pad)
 
 
-def _stack(rows: list[np.ndarray], width: int, pad: int) -> torch.Tensor:  # type: ignore[type-arg]
+def _stack(rows: list[NDArray[np.int64]], width: int, pad: int) -> torch.Tensor:
     stacked = np.full((len(rows), width), pad, dtype=np.int64)
     for number, row in enumerate(rows):
         stacked[number, : len(row)] = row
