@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SHOWN = 80
 """Characters of a refused value that are shown back."""
+UNKNOWN_FIELD = "unknown_field"
+"""The type of pydantic error for a field that a request may not have; see schemas.py."""
 
 
 class UnknownIndexError(UnknownNameError):
@@ -147,7 +149,7 @@ async def _bitext_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        400: "the body is not JSON in UTF-8",  # FastAPI raises it without saying more
+        400: "the body cannot be read as JSON in UTF-8",  # FastAPI raises it without saying more
         404: f"there is nothing at {request.url.path}; GET /docs shows what there is",
         405: f"{request.url.path} does not answer {request.method}",
     }
@@ -192,9 +194,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
     field = _field(error["loc"])
     if error["type"] == "missing":
         return f"field '{field}' is missing" if field else "the request needs a JSON body"
-    if error["type"] == "extra_forbidden":
-        return f"there is no field '{field}'"
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == UNKNOWN_FIELD:
+        return f"field '{field}': {message}" if field else str(message)
     if error["type"] == "model_attributes_type":
         message = "expected a JSON object"
     where = f"field '{field}': " if field else ""

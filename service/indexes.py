@@ -71,15 +71,17 @@ class Indexes:
             return known.index
 
     def create(
-        self, name: str, encoder: Encoder, *, layer: int | None, pooling: str, centring: bool
+        self, name: str, encoder: Encoder, *, layer: int | None, pooling: str | None, centring: bool
     ) -> tuple[TextIndex, bool]:
         """Make the index ``name``, or find it there with these settings; whether it is new.
 
+        :param layer: ``None`` for the model's preset; so ``pooling``.
         :raises MismatchError: if it is there with other settings.
         :raises TooLargeError: if there are as many indexes as there may be.
         """
         from retrieval.text_index import TextIndex
 
+        pooling = pooling or encoder.preset.retrieval.pooling
         with self._lock:
             path = self._changeable(name)
             if _stamp(path) is not None:

@@ -36,7 +36,8 @@ def keep_sample(folder: Path, encoder: Encoder) -> bool:
     if _is_current(folder, encoder, rows):
         return False
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        TextIndex.create(new, encoder).add_mixed(rows, encoder=encoder, too_long="windows")
+        index = TextIndex.create(new, encoder, pooling=encoder.preset.retrieval.pooling)
+        index.add_mixed(rows, encoder=encoder, too_long="windows")
     return True
 
 
@@ -51,5 +52,9 @@ def _is_current(folder: Path, encoder: Encoder, rows: list[tuple[str, str]]) -> 
     except BitextError:  # damaged, or of an older format
         return False
     own = index.manifest
-    layer = encoder.check_layer(None, "retrieval")
-    return (own.fingerprint, own.layer, held) == (encoder.fingerprint, layer, rows)
+    wanted = (
+        encoder.fingerprint,
+        encoder.check_layer(None, "retrieval"),
+        encoder.preset.retrieval.pooling,
+    )
+    return (own.fingerprint, own.layer, own.pooling) == wanted and held == rows

@@ -12,14 +12,23 @@ from pydantic import (
     Discriminator,
     FailFast,
     Field,
+    StringConstraints,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from aligners.aligner import UNITS
 from aligners.matching import MATCHERS
+from bitext.errors import choose_from
+from service.errors import SHOWN, UNKNOWN_FIELD
 
+Short = Annotated[str, StringConstraints(max_length=200)]
+# Names of the code's own tables: what is not among them is refused there, naming all.
+Method = Annotated[Short, WithJsonSchema({"type": "string", "enum": sorted(MATCHERS)})]
+Unit = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(UNITS)})]
 TooLong = Literal["error", "windows"]
 Pooling = Literal["mean", "cls", "max"]
 
@@ -65,19 +74,32 @@ Layer = Annotated[
     Field(ge=0, description="Whose hidden states are compared, 0 to n; none: the model's own."),
 ]
 ModelName = Annotated[
-    str | None, Field(description="One of the names at /models; none: the default.")
+    Short | None, Field(description="One of the names at /models; none: the default.")
 ]
 TooLongField = Annotated[
     TooLong,
     Field(description="A sentence longer than the model: an error, or overlapping windows."),
 ]
-Language = Annotated[str, Field(description="A language tag such as de or zh-Hant.", min_length=1)]
+Language = Annotated[
+    Short, Field(description="A language tag such as de or zh-Hant.", min_length=1)
+]
 
 
 class Body(BaseModel):
     """A request: no other fields, no guessing of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, values: Any) -> Any:
+        """Tell the first unknown field; pydantic would collect all, however many somebody sends."""
+        if isinstance(values, dict):
+            for name in values:
+                if name not in cls.model_fields:
+                    sentence = choose_from("field", name[:SHOWN], cls.model_fields)
+                    raise PydanticCustomError(UNKNOWN_FIELD, "{sentence}", {"sentence": sentence})
+        return values
 
 
 # --- align
@@ -94,7 +116,10 @@ Pairs = TypeAliasType("Pairs", Annotated[list[Pair], FailFast()])
 
 
 class AlignRequest(Body):
-    """One pair (``source`` and ``target``) or many (``pairs``)."""
+    """One pair (`source` and `target`) or many (`pairs`).
+
+    What is left out is what suits the model: its own method, layer, unit and distortion.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -114,15 +139,13 @@ class AlignRequest(Body):
     source: Side | None = None
     target: Side | None = None
     pairs: Pairs | None = None
-    method: str = Field(
-        "itermax",
-        description="How links are chosen.",
-        json_schema_extra={"enum": [*sorted(MATCHERS)]},
-    )
+    method: Method | None = Field(None, description="How links are chosen.")
     layer: Layer = None
     model: ModelName = None
-    unit: str = Field("piece", description="What is matched.", json_schema_extra={"enum": [*UNITS]})
-    distortion: float = Field(0.0, ge=0, le=1, description="How much distant positions count less.")
+    unit: Unit | None = Field(None, description="What is matched.")
+    distortion: float | None = Field(
+        None, ge=0, le=1, description="How much distant positions count less."
+    )
     too_long: TooLongField = "error"
 
     @model_validator(mode="before")
@@ -193,7 +216,7 @@ class RetrieveRequest(Body):
         }
     )
 
-    index: str
+    index: Short
     queries: Texts
     k: int = Field(5, ge=1, description="How many sentences to find for each query.")
     language: Language | None = Field(
@@ -227,7 +250,7 @@ class IndexSettings(Body):
 
     model: ModelName = None
     layer: Layer = None
-    pooling: Pooling = "mean"
+    pooling: Pooling | None = Field(None, description="Of pieces; none: the model's own.")
     centring: bool = Field(
         False, description="Take each language's mean away; queries must then name theirs."
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,6 +136,22 @@ def test_the_model_may_be_named(client: TestClient, tiny_model: Path) -> None:
     assert align(client, source="a", target="b", model=str(tiny_model))["model"] == str(tiny_model)
 
 
+def test_what_a_request_leaves_out_is_what_suits_the_model(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    preset = {"alignment": {"layer": 1, "method": "forward", "unit": "word", "distortion": 0.5}}
+    (model / "bitext.json").write_text(json.dumps(preset))
+    registry = ModelRegistry()
+    settings = Settings(model=str(model), data_dir=tmp_path, sample=False)
+    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+        answer = align(client, source=EN, target=DE)
+    assert (answer["method"], answer["layer"]) == ("forward", 1)
+    expected = links_of(registry.encoder(str(model)), EN, DE, **preset["alignment"])
+    assert answer["alignments"][0]["links"] == expected
+
+
 def test_requests_at_the_same_time_do_not_mix(client: TestClient) -> None:
     words = [*EN, *DE, "cat", "katze", "old", "garden"]
     requests = [
@@ -202,11 +220,11 @@ def test_what_is_refused_is_named(
 
 
 def test_the_schema_knows_the_choices_of_the_code(client: TestClient) -> None:
-    properties = client.get("/openapi.json").json()["components"]["schemas"]["AlignRequest"][
-        "properties"
-    ]
-    assert set(properties["method"]["enum"]) == set(MATCHERS)
-    assert tuple(properties["unit"]["enum"]) == UNITS
+    document = client.get("/openapi.json").json()
+    properties = document["components"]["schemas"]["AlignRequest"]["properties"]
+    method, unit = (properties[name]["anyOf"][0]["enum"] for name in ("method", "unit"))
+    assert set(method) == set(MATCHERS)
+    assert tuple(unit) == UNITS
     assert get_args(schemas.TooLong) == TOO_LONG
     assert get_args(schemas.Pooling) == SENTENCE_POOLINGS
 

@@ -57,8 +57,8 @@ def problem(response: Any, status: int) -> dict[str, Any]:
         (b"{", "the body is not JSON: Expecting property name enclosed in double quotes"),
         (b'{"source": "a" "target"}', "the body is not JSON: Expecting ',' delimiter"),
         (b"nonsense", "the body is not JSON: Expecting value at character 1"),
-        (b'{"source": "\xff"}', "the body is not JSON in UTF-8"),
-        (b"[" * 1900, "the body is not JSON"),
+        (b'{"source": "\xff"}', "the body cannot be read as JSON in UTF-8"),
+        (b"[" * 1900, "the body "),
         (b'{"layer": ' * 190, "the body is not JSON"),
     ],
 )
@@ -83,7 +83,18 @@ def test_what_is_not_json_is_a_400(client: TestClient, body: bytes, detail: str)
             {"pairs": [{"source": "a", "target": ["b", None]}]},
             "field 'pairs.0.target.1': input should be a valid string, got null",
         ),
-        ({"source": "a", "target": "b", "metod": "mwmf"}, "there is no field 'metod'"),
+        (
+            {"source": "a", "target": "b", "metod": "mwmf"},
+            "unknown field 'metod'; choose one of: distortion, layer, method, model, pairs, source",
+        ),
+        (
+            {"pairs": [{"source": "a", "target": "b", "id": 1}]},
+            "field 'pairs.0': unknown field 'id'; choose one of: source, target",
+        ),
+        (
+            {"source": "a", "target": "b", "method": "m" * 201},
+            "field 'method': string should have at most 200 characters, got",
+        ),
         (
             {"source": "a", "target": "b", "layer": "3"},
             "field 'layer': input should be a valid integer, got \"3\"",
@@ -117,6 +128,10 @@ def test_no_body_is_told(client: TestClient) -> None:
     assert problem(client.post("/align"), 422)["detail"] == "the request needs a JSON body"
 
 
+def test_a_name_that_came_is_not_shown_at_length(client: TestClient) -> None:
+    assert len(problem(client.post("/align", json={"x" * 1500: 1}), 422)["detail"]) < 250
+
+
 def test_half_a_surrogate_pair_is_no_text(client: TestClient) -> None:
     body = b'{"source": ["\\ud83d"], "target": "b"}'
     headers = {"content-type": "application/json"}
@@ -133,9 +148,9 @@ def test_what_came_is_not_shown_at_length(client: TestClient) -> None:
 
 
 def test_of_many_faults_the_first_is_told(client: TestClient) -> None:
-    body = {"source": "a", "target": "b", "one": 1, "two": 2}
+    body = {"source": "a", "target": "b", "layer": -1, "model": 2}
     assert problem(client.post("/align", json=body), 422)["detail"] == (
-        "there is no field 'one' (and 1 more)"
+        "field 'layer': input should be greater than or equal to 0, got -1 (and 1 more)"
     )
     # Of a list, only the first item that is wrong is looked for.
     detail = problem(client.post("/retrieve", json={"index": "x", "queries": [1] * 500}), 422)

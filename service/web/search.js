@@ -5,12 +5,12 @@ import { ask, latest, tell } from "./api.js";
 const K = 10;
 const SAMPLE = "sample";
 const QUERIES = [
-  "Where there is smoke, there is fire.",
-  "Wie weit ist es bis zum Flughafen?",
-  "Les chouettes voient dans la nuit.",
-  "Prețurile depind de cerere.",
-  "世界上最深的湖在哪里？",
-  "शेर जंगल का राजा है।",
+  "My friends asked me to come to dinner.",
+  "Bitte füttern Sie den Hund.",
+  "Les enfants doivent dormir beaucoup.",
+  "Chci pronajmout byt ve městě.",
+  "水を一杯ください。",
+  "Самые большие птицы",
 ];
 
 const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
