@@ -160,7 +160,7 @@ class Aligner:
         except TooLongError as error:
             side, number = divmod(error.sentence, len(pairs))
             name = ("source", "target")[side]
-            raise TooLongError(f"pair {first + number}, {name}: {error}", number) from None
+            raise error.called(f"pair {first + number}, {name}") from None
         return units[: len(pairs)], units[len(pairs) :]
 
     def _units(self, sentences: Sequence[Sequence[str]]) -> list[_Units]:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bitext.errors import InputError, MismatchError, ModelNotFoundError, TooLongError
+from bitext.errors import InputError, MismatchError, TooLongError
 from bitext.progress import report_progress
 from bitext.text import (
     atomic_write,
@@ -24,10 +24,22 @@ from bitext.text import (
     words,
 )
 from bitext.types import Alignment, GoldAlignment, SentencePair, Side
+from encoders.options import (
+    BUNDLED,
+    AllowDownload,
+    AsJson,
+    Device,
+    Dtype,
+    Layer,
+    Model,
+    Revision,
+    ShowProgress,
+    TooLong,
+    load_encoder,
+)
 
 if TYPE_CHECKING:
     from aligners.evaluate import AlignmentScore
-    from encoders.encoder import Encoder
 
 Offsets = list[tuple[int, int]]
 
@@ -38,19 +50,12 @@ Method = Annotated[
     str | None,
     typer.Option(help="argmax, backward, forward, itermax or mwmf; default: the model's own."),
 ]
-Layer = Annotated[
-    int | None, typer.Option(help="Hidden states compared, from 0; default: the model's own.")
-]
-Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
 Unit = Annotated[
     str | None, typer.Option(help="What is matched: piece or word; default: the model's own.")
 ]
 Distortion = Annotated[
     float | None,
     typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
-]
-TooLong = Annotated[
-    str, typer.Option(help="Sentences beyond the model's length: error or windows.")
 ]
 Chunk = Annotated[int, typer.Option(min=1, help="Pairs read and aligned at a time.")]
 Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0:0.9134.")]
@@ -59,7 +64,6 @@ GoldIndex = Annotated[
     int | None,
     typer.Option(min=0, max=1, help="The number of the first word in gold; default: 0, checked."),
 ]
-Download = Annotated[bool, typer.Option("--allow-download", help="Fetch a model that is not here.")]
 
 
 class _Input(NamedTuple):
@@ -74,22 +78,22 @@ def align(
     target: Target = None,
     method: Method = None,
     layer: Layer = None,
-    model: Annotated[str, typer.Option(help="A folder or hub name.")] = "bundled",
+    model: Model = BUNDLED,
     revision: Revision = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     unit: Unit = None,
     distortion: Distortion = None,
     too_long: TooLong = "error",
     chunk: Chunk = 256,
     raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+    as_json: AsJson = False,
     scores: Scores = False,
     gold: Gold = None,
     gold_index: GoldIndex = None,
     output: Annotated[Path | None, typer.Option(help="Write here, all or nothing.")] = None,
-    allow_download: Download = False,
-    progress: Annotated[bool | None, typer.Option(help="Show progress on stderr.")] = None,
+    allow_download: AllowDownload = False,
+    progress: ShowProgress = None,
 ) -> None:
     """Align the words of sentence pairs: one line of links such as '0-0 1-2' a pair, in order.
 
@@ -104,7 +108,7 @@ def align(
         held = list(inputs)
         expected = _read_gold(gold, gold_index, [item.pair for item in held])
         inputs = iter(held)
-    encoder = _load(model, revision, dtype, device, allow_download)
+    encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
     aligner = Aligner(
         encoder,
         method=method,
@@ -218,20 +222,6 @@ def _check_gold_index(
         )
 
 
-def _load(
-    model: str, revision: str | None, dtype: str, device: str, allow_download: bool
-) -> Encoder:
-    from encoders.checkpoint import download, find_folder
-    from encoders.registry import default_registry
-
-    if allow_download:
-        try:
-            find_folder(model, revision)
-        except ModelNotFoundError:
-            download(model, revision)
-    return default_registry().encoder(model, revision=revision, dtype=dtype, device=device)
-
-
 # --- writing
 
 
@@ -249,7 +239,7 @@ def _naming(file: str, alignments: Iterable[Alignment]) -> Iterator[Alignment]:
     try:
         yield from alignments
     except TooLongError as error:
-        raise TooLongError(f"{name_of(file)}, {error} (--too-long windows)") from None
+        raise error.called(f"{name_of(file)}, {error.name}") from None
 
 
 def _line(item: _Input, alignment: Alignment, as_json: bool, scores: bool) -> str:

@@ -28,12 +28,19 @@ class ModelNotFoundError(BitextError):
 class TooLongError(BitextError):
     """A sentence of more pieces than the model has positions for.
 
-    ``sentence`` is its number, from 0, in the list that was to be encoded.
+    ``sentence`` is its number, from 0, in the list that was to be encoded; ``name`` is what the
+    message calls it, and :meth:`called` gives the same error with a name that says more.
     """
 
-    def __init__(self, message: str, sentence: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, *, sentence: int = 0, name: str | None = None) -> None:
+        self.reason = reason
         self.sentence = sentence
+        self.name = name or f"sentence {sentence + 1}"
+        super().__init__(f"{self.name} {reason}")
+
+    def called(self, name: str) -> TooLongError:
+        """Example: ``error.called("x.txt, line 3")`` -> ``x.txt, line 3 has 70 pieces, ...``."""
+        return TooLongError(self.reason, sentence=self.sentence, name=name)
 
 
 class MismatchError(BitextError):

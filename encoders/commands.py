@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bitext.text import data_folder
+from encoders.options import AsJson, Device, Revision, ShowProgress
 
 
 def pretrain(
@@ -17,10 +18,8 @@ def pretrain(
     data: Annotated[
         Path | None, typer.Option(help="What the corpora are relative to; default: BITEXT_DATA.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    progress: Annotated[
-        bool | None, typer.Option(help="Show progress on stderr; default: in a terminal.")
-    ] = None,
+    device: Device = "cpu",
+    progress: ShowProgress = None,
 ) -> None:
     """Train a multilingual encoder from parallel text; a run that was stopped goes on."""
     from encoders.recipe import read_recipe
@@ -35,7 +34,7 @@ def pretrain(
 
 def download(
     model: Annotated[str, typer.Argument(help="A hub name, such as FacebookAI/xlm-roberta-base.")],
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    revision: Revision = None,
 ) -> None:
     """Fetch a model from the hub into the local cache; every other command works offline."""
     from encoders.checkpoint import download as fetch
@@ -44,7 +43,7 @@ def download(
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models that can be used without a network: the bundled one and cached ones."""
     from encoders.checkpoint import local_models

@@ -187,9 +187,9 @@ class Encoder:
                     windows.append(_Window(number, ids, 0, slice(0, len(ids))))
             elif too_long == "error":
                 raise TooLongError(
-                    f"sentence {number + 1} has {len(ids)} pieces, and model '{self.name}' takes "
-                    f"{self.max_pieces}; split it, or ask for overlapping windows",
-                    number,
+                    f"has {len(ids)} pieces, and model '{self.name}' takes {self.max_pieces}; "
+                    "split it, or let it be read in windows (too_long, --too-long windows)",
+                    sentence=number,
                 )
             else:
                 windows.extend(_split_windows(number, ids, self.max_pieces))

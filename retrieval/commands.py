@@ -15,25 +15,27 @@ import typer
 from bitext.errors import InputError, MismatchError, TooLongError
 from bitext.progress import report_progress
 from bitext.text import atomic_folder, name_of, read_parallel, read_sentences
-from retrieval.options import (
+from encoders.options import (
     BUNDLED,
     AllowDownload,
     AsJson,
     Device,
     Dtype,
+    Layer,
+    Model,
+    Revision,
+    ShowProgress,
+    TooLong,
+)
+from retrieval.options import (
     File,
     IndexLayer,
     IndexModel,
     IndexPooling,
-    Layer,
-    Model,
     ModelChoice,
     Overwrite,
     Pooling,
-    Revision,
-    ShowProgress,
     SkipEmpty,
-    TooLong,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def embed(
     model: Model = BUNDLED,
     revision: Revision = None,
     layer: Layer = None,
-    pooling: Pooling = "mean",
+    pooling: Pooling = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     too_long: TooLong = "error",
@@ -125,9 +127,7 @@ def index(
     ] = None,
     revision: Revision = None,
     layer: Layer = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="Over a sentence's pieces: mean (default), cls or max.")
-    ] = None,
+    pooling: Pooling = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     too_long: TooLong = "error",
@@ -190,9 +190,7 @@ def _new_index(
     _check_output(folder, overwrite)
     encoder = choice.load()
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        made = TextIndex.create(
-            new, encoder, layer=layer, pooling=pooling or "mean", centring=centre
-        )
+        made = TextIndex.create(new, encoder, layer=layer, pooling=pooling, centring=centre)
         yield made, encoder
 
 
@@ -325,7 +323,7 @@ def evaluate_retrieval(
     layers: Annotated[
         str | None, typer.Option(help="Several: 'all', or numbers such as 0,2,4.")
     ] = None,
-    pooling: Pooling = "mean",
+    pooling: Pooling = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     too_long: TooLong = "error",
@@ -460,7 +458,7 @@ def _naming(file: str) -> Iterator[None]:
     except NothingThereError as error:
         raise InputError(f"{file}, {error}") from None
     except TooLongError as error:
-        raise TooLongError(f"{file}, {error} (--too-long windows)") from None
+        raise error.called(f"{file}, {error.name}") from None
 
 
 def _print_made(count: int, dim: int, folder: Path, as_json: bool) -> None:

@@ -31,13 +31,15 @@ def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
 
 
 def space_of(
-    encoder: Encoder, layer: int | None, pooling: str, *, centre: str | None = None
+    encoder: Encoder, layer: int | None, pooling: str | None, *, centre: str | None = None
 ) -> Space:
     """Where the sentence vectors of ``encoder`` come from.
 
-    :param layer: ``None`` for the model's preset.
+    :param layer: ``None`` for the model's preset; so ``pooling``.
     :raises UnknownNameError: if layer or pooling does not exist.
     """
+    if pooling is None:
+        pooling = encoder.preset.retrieval.pooling
     if pooling not in SENTENCE_POOLINGS:
         raise UnknownNameError(choose_from("pooling", pooling, SENTENCE_POOLINGS))
     return Space(
@@ -69,10 +71,8 @@ def encode(
         return encoder.sentences(
             texts, layer=space.layer, pooling=space.pooling, too_long=too_long, progress=progress
         )
-    except TooLongError:
-        for number, text in enumerate(texts, before + 1):
-            _encode_alone(encoder, text, f"{what} {number}", too_long)
-        raise
+    except TooLongError as error:
+        raise error.called(f"{what} {before + error.sentence + 1}") from None
 
 
 class NothingThereError(InputError):
@@ -87,11 +87,3 @@ def check_directions(
     if empty:
         number, text = before + empty[0] + 1, texts[empty[0]][:40]
         raise NothingThereError(f"{what} {number} ({text!r}) has nothing in it to compare")
-
-
-def _encode_alone(encoder: Encoder, text: str, name: str, too_long: str) -> None:
-    """Find out whether ``text`` is the one that is too long; layer 0 costs next to nothing."""
-    try:
-        encoder.sentences([text], layer=0, too_long=too_long)
-    except TooLongError as error:
-        raise TooLongError(f"{name} {str(error).removeprefix('sentence 1 ')}") from None

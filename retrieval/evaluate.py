@@ -125,7 +125,7 @@ def evaluate(
     targets: Sequence[str],
     *,
     layer: int | None = None,
-    pooling: str = "mean",
+    pooling: str | None = None,
     ks: Iterable[int] = (1,),
     centring: Sequence[bool] = RAW_AND_CENTRED,
     too_long: str = "error",
@@ -134,7 +134,7 @@ def evaluate(
     """Encode both sides once and score them, once for each of ``centring``.
 
     :param sources: line ``i`` translates line ``i`` of ``targets``.
-    :param layer: ``None`` for the model's preset.
+    :param layer: ``None`` for the model's preset; so ``pooling``.
     :raises InputError: if a sentence is empty.
     """
     space = space_of(encoder, layer, pooling)

@@ -85,12 +85,12 @@ class TextIndex:
         encoder: Encoder,
         *,
         layer: int | None = None,
-        pooling: str = "mean",
+        pooling: str | None = None,
         centring: bool = False,
     ) -> TextIndex:
         """Make an empty index for the vectors of ``encoder``.
 
-        :param layer: ``None`` for the model's preset.
+        :param layer: ``None`` for the model's preset; so ``pooling``.
         :param centring: take the mean of its language away from every vector (Libovický et al.,
             2020). Queries must then name their language.
         :raises InputError: if ``folder`` exists and is not an empty folder.

@@ -347,6 +347,6 @@ def test_too_long_sentences_are_named_by_line(
     path = write("long.tsv", LINES[0], "house\t" + "haus " * 100)
     code, out, err = run("align", "--model", tiny_model, path)
     assert (code, out) == (2, "")
-    assert "long.tsv, pair 2, target: " in err
+    assert "long.tsv, pair 2, target has " in err
     code, out, _ = run("align", "--model", tiny_model, "--too-long", "windows", path)
     assert (code, len(out.splitlines())) == (0, 2)

@@ -23,6 +23,7 @@ from bitext.errors import (
     TooLongError,
     UnknownNameError,
 )
+from encoders.preset import Preset
 from retrieval.manifest import Space
 from retrieval.text_index import Hit, TextIndex
 from retrieval.vectors import Vectors, write_vectors
@@ -35,6 +36,7 @@ class LetterEncoder:
     """Counts the letters a, b and c: "aab" points to (2, 1, 0), so cosines follow by hand."""
 
     revision, dtype, device, dim, layers = None, "float32", "cpu", 3, 2
+    preset = Preset()
 
     def __init__(self, name: str = "letters", fingerprint: str = "abc") -> None:
         self.name, self.fingerprint = name, fingerprint
@@ -53,9 +55,9 @@ class LetterEncoder:
         too_long: str = "error",
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
-        for number, text in enumerate(texts, start=1):
+        for number, text in enumerate(texts):
             if len(text) > 20 and too_long == "error":
-                raise TooLongError(f"sentence {number} has {len(text)} pieces, more than 20")
+                raise TooLongError(f"has {len(text)} pieces, more than 20", sentence=number)
         if progress is not None:
             progress(len(texts))
         counts = np.array([[text.count(c) for c in "abc"] for text in texts], np.float32)

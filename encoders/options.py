@@ -1,0 +1,48 @@
+"""The options by which commands of every package choose a model and say how to run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitext.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder
+
+BUNDLED = "bundled"
+
+Model = Annotated[str, typer.Option(help="A folder or hub name.")]
+Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
+Layer = Annotated[
+    int | None, typer.Option(help="Hidden states used, from 0; default: the model's own.")
+]
+Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
+TooLong = Annotated[
+    str, typer.Option(help="Sentences beyond the model's length: error or windows.")
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch a model that is not here.")
+]
+ShowProgress = Annotated[bool | None, typer.Option(help="Show progress on stderr.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One object a line.")]
+
+
+def load_encoder(
+    model: str, revision: str | None, dtype: str, device: str, *, allow_download: bool
+) -> Encoder:
+    """The encoder that the options name, from the registry of this process.
+
+    :raises ModelNotFoundError: if it is not on this machine and was not to be fetched.
+    """
+    from encoders.checkpoint import download, find_folder
+    from encoders.registry import default_registry
+
+    if allow_download:
+        try:
+            find_folder(model, revision)
+        except ModelNotFoundError:
+            download(model, revision)
+    return default_registry().encoder(model, revision=revision, dtype=dtype, device=device)
