@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,6 +131,10 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
     with suppress(KeyboardInterrupt):
         Server(config).run([listener])
+    if state.is_loading:
+        # Python would wait for the thread that loads; what it writes is all or nothing.
+        sys.stdout.flush()
+        os._exit(0)
     if isinstance(state.failure, BitextError):
         raise state.failure
     if state.failure is not None:

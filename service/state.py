@@ -36,7 +36,7 @@ class State:
     async def warm_up(self) -> None:
         """Load the model and see to the sample index, away from the event loop."""
         try:
-            await anyio.to_thread.run_sync(self._warm_up)
+            await anyio.to_thread.run_sync(self._warm_up, abandon_on_cancel=True)
         except BitextError as error:
             self.failure = error  # for /ready, and for whoever started the service
         except Exception as error:
@@ -46,11 +46,15 @@ class State:
             self.ready = True
             logger.info("ready with model '%s'", self.settings.model)
 
+    @property
+    def is_loading(self) -> bool:
+        return not self.ready and self.failure is None
+
     def check_ready(self) -> None:
         """:raises NotReadyError: saying why."""
         if self.ready:
             return
-        if self.failure is None:
+        if self.is_loading:
             raise NotReadyError(f"model '{self.settings.model}' is being loaded")
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")

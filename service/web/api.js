@@ -41,6 +41,7 @@ export function latest(question) {
 export function tell(place, error) {
   if (error && !(error instanceof Problem)) throw error;
   const sentence = error?.message ?? "";
-  place.textContent = sentence && sentence[0].toUpperCase() + sentence.slice(1) + (sentence.endsWith(".") ? "" : ".");
+  const stop = /[.?!…]$/.test(sentence) ? "" : ".";
+  place.textContent = sentence && sentence[0].toUpperCase() + sentence.slice(1) + stop;
   place.hidden = !sentence;
 }
