@@ -18,6 +18,8 @@ from bitext.errors import BitextError, InputError
 from service.commands import address_of, listen
 from service.settings import Settings
 
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http-api.md"
+
 # --- settings
 
 
@@ -74,6 +76,16 @@ def test_a_setting_that_is_wrong_is_named(
 ) -> None:
     with pytest.raises(BitextError, match=sentence):
         Settings.load(environ, **options)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = DOCUMENTATION.read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(BITEXT_\w+)` \|[^|]*\| ([^|]*) \|", text, re.MULTILINE))
+    assert set(rows) == {f"BITEXT_{field.upper()}" for field in Settings.model_fields}
+    for field, info in Settings.model_fields.items():
+        default = info.default
+        if isinstance(default, int | str):
+            assert rows[f"BITEXT_{field.upper()}"].strip("`") == str(default).lower()
 
 
 # --- listening
@@ -152,6 +164,17 @@ def test_it_prints_its_address_answers_and_stops_at_ctrl_c(
     assert process.returncode == 0
     assert "Traceback" not in log
     assert "GET /health" not in log  # who asks whether we live is not worth a line
+
+
+def test_ctrl_c_does_not_wait_for_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    with bitext_serve("--port", "0", "--model", str(tiny_model), folder=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("bitext is at ")
+        process.send_signal(signal.SIGINT)  # torch is being imported now
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in log
+    assert "ready with model" not in log
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,12 @@ def test_every_error_of_ours_has_a_kind() -> None:
     assert len({kind.slug for kind in KINDS.values()}) == len(KINDS)
 
 
+def test_every_kind_is_documented_with_its_status() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    for kind in KINDS.values():
+        assert f"| `/problems/{kind.slug}` | {kind.status} |" in text
+
+
 def test_a_child_has_the_kind_of_its_nearest_parent() -> None:
     class OddError(bitext.errors.TooLongError):
         pass
