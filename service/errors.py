@@ -173,17 +173,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         place = f"at character {first['loc'][-1] + 1}"
         return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
-    sent = request.headers.get("content-type")
-    if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(sent):
-        came = f"got '{sent}'" if sent else "got none"
-        return problem(path, 415, f"send Content-Type: application/json; {came}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
-
-
-def _is_json(content_type: str | None) -> bool:
-    kind = (content_type or "").split(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: checks the Host, limits the body as it comes in, sets HEADERS."""
+    """ASGI middleware: checks the Host, takes JSON only and no more than may be, sets HEADERS."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -67,6 +67,10 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._max_body:
             raise self._too_large()
+        if (length not in ("", "0") or "transfer-encoding" in headers) and not _is_json(headers):
+            sent = headers.get("content-type")
+            came = f"got '{sent}'" if sent else "got none"
+            raise HTTPException(415, f"send Content-Type: application/json; {came}")
 
     def _limited(self, receive: Receive) -> Receive:
         """``receive``, ending in a 413 as soon as more than the limit has come, stated or not."""
@@ -99,6 +103,11 @@ def known_hosts(settings: Settings) -> frozenset[str] | None:
     if not _is_local(settings.host):
         return None
     return LOCAL_NAMES | {settings.host.lower()}
+
+
+def _is_json(headers: Headers) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def _is_local(host: str) -> bool:

@@ -171,7 +171,7 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
     refused = client.post("/align", json=request)
     assert refused.status_code == 422
     assert refused.json()["type"] == "/problems/too-long"
-    assert refused.json()["detail"].startswith("pair 2, target: ")
+    assert "pair 2, target" in refused.json()["detail"]
     answer = align(client, **request, too_long="windows")
     assert answer["alignments"][1]["links"] == links_of(encoder, EN, words, too_long="windows")
 

@@ -223,7 +223,7 @@ def test_a_query_too_long_for_the_model_is_refused_or_taken_in_windows(
 ) -> None:
     request = {"index": "sample", "queries": ["ok", "a " * (encoder.max_pieces + 1)], "k": 1}
     refused = client.post("/retrieve", json=request)
-    assert detail(refused, 422).startswith("query 2 has ")
+    assert "query 2 has " in detail(refused, 422)
     assert len(retrieve(client, **request, too_long="windows")) == 2
 
 

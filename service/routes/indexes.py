@@ -47,7 +47,11 @@ async def put_index(
 
 
 @router.delete(
-    "/{name}", status_code=204, summary="Remove an index", responses=problems(403, 404, 422)
+    "/{name}",
+    status_code=204,
+    response_model=None,
+    summary="Remove an index",
+    responses=problems(403, 404, 422),
 )
 def delete_index(name: str, state: StateOf) -> None:
     """Remove an index and its sentences."""
