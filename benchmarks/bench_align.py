@@ -22,8 +22,8 @@ import torch
 from aligners.aligner import Aligner
 from bitext.text import data_folder, read_parallel, words
 from bitext.types import SentencePair
-from encoders.checkpoint import find_folder
 from encoders.encoder import Encoder
+from encoders.hub import find_folder
 from encoders.registry import default_registry
 
 RUNS = 5

@@ -26,7 +26,7 @@ from typing import Any
 from aligners.aligner import UNITS, Aligner
 from bitext.text import read_parallel, words
 from bitext.types import Link, SentencePair
-from encoders.checkpoint import find_folder
+from encoders.hub import find_folder
 from encoders.registry import default_registry
 
 THEIR_METHODS = {  # ours -> the letter that asks for it, the name it comes back under

@@ -1,33 +1,26 @@
 """A multilingual language model by hub name or folder: weights, tokenizer, revision, device, dtype.
 
-Models are looked for on this machine only, unless a download is asked for by name: a service that
-meets a slow network must say so at once, not after the hub client's retries. Weights are read from
-safetensors only, and no code that a checkpoint brings is ever run.
+Weights are read from safetensors only, and no code that a checkpoint brings is ever run.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import scan_cache_dir, snapshot_download
-from huggingface_hub.errors import CacheNotFound, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 
-from bitext.errors import InputError, ModelNotFoundError, UnknownNameError, choose_from
-from encoders.preset import PRESET_FILE, Preset, read_preset
+from bitext.errors import InputError, UnknownNameError, choose_from
+from encoders.hub import find_folder, fingerprint
+from encoders.preset import Preset, read_preset
 
-BUNDLED = "bundled"
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# what a checkpoint folder may hold that loading needs; never pickled weights
-_NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.bpe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,97 +69,6 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder))
-
-
-def find_folder(name: str, revision: str | None = None) -> Path:
-    """The folder that holds checkpoint ``name`` on this machine.
-
-    :raises ModelNotFoundError: if there is none; the sentence says how to get it.
-    """
-    if name == BUNDLED:
-        return Path(__file__).parent / BUNDLED
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{name}: a checkpoint folder needs a config.json, and it has none")
-        return folder
-    try:
-        return Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (HFValidationError, ValueError):
-        raise ModelNotFoundError(
-            f"model '{name}' is not a folder here, nor a name such as 'owner/model'"
-        ) from None
-    except LocalEntryNotFoundError:
-        at = f" --revision {revision}" if revision else ""
-        raise ModelNotFoundError(
-            f"model '{name}' is neither a folder nor in the local cache; "
-            f"get it with: bitext download {name}{at}"
-        ) from None
-
-
-def download(name: str, revision: str | None = None) -> Path:
-    """Fetch a checkpoint from the hub into the local cache.
-
-    :raises ModelNotFoundError: if the hub cannot be reached or has no such model.
-    """
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED_FILES))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelNotFoundError(f"model '{name}' could not be downloaded: {reason}") from error
-
-
-class LocalModel(NamedTuple):
-    """A checkpoint on this machine."""
-
-    name: str
-    revision: str | None
-    bytes: int
-    folder: Path
-
-
-def local_models() -> list[LocalModel]:
-    """The bundled checkpoint, and the hub cache's checkpoints that have safetensors weights."""
-    bundled = find_folder(BUNDLED)
-    models = [LocalModel(BUNDLED, None, _size(bundled), bundled)]
-    try:
-        cached = scan_cache_dir().repos
-    except CacheNotFound:
-        return models
-    for repository in sorted(cached, key=lambda r: r.repo_id):
-        for revision in repository.revisions:
-            if any(file.file_name.endswith(".safetensors") for file in revision.files):
-                models.append(
-                    LocalModel(
-                        repository.repo_id,
-                        revision.commit_hash,
-                        revision.size_on_disk,
-                        revision.snapshot_path,
-                    )
-                )
-    return models
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def fingerprint(folder: Path) -> str:
-    """Twelve hexadecimal digits that differ when weights, tokenizer or configuration do.
-
-    Large files are sampled, 64 blocks each, so that this takes no time next to loading them.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.name == PRESET_FILE or path.suffix not in (".json", ".safetensors", ".model"):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            for start in range(0, size, max(4096, size // 64)):
-                file.seek(start)
-                digest.update(file.read(4096))
-    return digest.hexdigest()[:12]
 
 
 def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> nn.Module:

@@ -37,7 +37,7 @@ def download(
     revision: Revision = None,
 ) -> None:
     """Fetch a model from the hub into the local cache; every other command works offline."""
-    from encoders.checkpoint import download as fetch
+    from encoders.hub import download as fetch
 
     print(fetch(model, revision))
 
@@ -46,7 +46,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models that can be used without a network: the bundled one and cached ones."""
-    from encoders.checkpoint import local_models
+    from encoders.hub import local_models
 
     for model in local_models():
         if as_json:

@@ -37,12 +37,14 @@ def load_encoder(
 
     :raises ModelNotFoundError: if it is not on this machine and was not to be fetched.
     """
-    from encoders.checkpoint import download, find_folder
+    from encoders.hub import download, find_folder
+
+    try:
+        find_folder(model, revision)  # before torch is imported, which takes seconds
+    except ModelNotFoundError:
+        if not allow_download:
+            raise
+        download(model, revision)
     from encoders.registry import default_registry
 
-    if allow_download:
-        try:
-            find_folder(model, revision)
-        except ModelNotFoundError:
-            download(model, revision)
     return default_registry().encoder(model, revision=revision, dtype=dtype, device=device)

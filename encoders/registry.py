@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from bitext.errors import TooLargeError
-from encoders.checkpoint import BUNDLED, ModelKey, load_checkpoint
+from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.encoder import Encoder
+from encoders.hub import BUNDLED
 
 
 @dataclass(frozen=True, slots=True)

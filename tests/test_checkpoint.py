@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bitext.errors import BitextError, InputError, ModelNotFoundError, UnknownNameError
-from encoders.checkpoint import ModelKey, find_folder, fingerprint, load_checkpoint
+from encoders.checkpoint import ModelKey, load_checkpoint
+from encoders.hub import find_folder, fingerprint
 from encoders.preset import Preset, read_preset
 
 
