@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,8 @@ def test_the_log_tells_the_losses(trained: Path) -> None:
 def test_a_killed_run_ends_as_an_uninterrupted_one(
     corpora: Path, trained: Path, tmp_path: Path
 ) -> None:
+    # the same vocabulary: its trainer adds up in parallel, so the last bits of scores may differ
+    shutil.copytree(trained / "run" / "tokenizer", tmp_path / "run" / "tokenizer")
     command = [sys.executable, "-m", "bitext", "pretrain", str(corpora / "recipe.toml")]
     command += ["--data", str(corpora), "--output", str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
@@ -137,7 +140,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     expected, found = weights(trained / "model"), weights(tmp_path / "model")
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=2e-3, rtol=1e-2)
+        torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=1e-2)
 
 
 def test_a_folder_with_another_recipes_run_is_refused(
