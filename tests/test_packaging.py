@@ -25,7 +25,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 # Needed by transformers for some checkpoints, never imported by us.
-NOT_IMPORTED = {"sentencepiece", "protobuf"}
+NOT_IMPORTED = {"sentencepiece", "protobuf", "fastapi-offline"}
 
 # Libraries that are the inner part of a declared one.
 PART_OF = {"pydantic_core": "pydantic", "starlette": "fastapi"}
