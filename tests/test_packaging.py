@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
-# Needed by transformers for some checkpoints, never imported by us.
+# Needed by transformers for some checkpoints, or for the files they bring; never imported by us.
 NOT_IMPORTED = {"sentencepiece", "protobuf", "fastapi-offline"}
 
 # Libraries that are the inner part of a declared one.
