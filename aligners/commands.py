@@ -25,7 +25,6 @@ from bitext.text import (
 )
 from bitext.types import Alignment, GoldAlignment, SentencePair, Side
 from encoders.options import (
-    BUNDLED,
     AllowDownload,
     AsJson,
     Device,
@@ -37,6 +36,7 @@ from encoders.options import (
     TooLong,
     load_encoder,
 )
+from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
     from aligners.evaluate import AlignmentScore

@@ -5,6 +5,7 @@ Weights are read from safetensors only, and no code that a checkpoint brings is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
 from encoders.preset import Preset, read_preset
 
+# transformers sets process-wide state while it loads (default dtype, log level): one at a time
+_LOADING = threading.Lock()
+_SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -59,11 +63,11 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     """
     if key.dtype not in DTYPES:
         raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
-    device = _device(key.device)
+    device = find_device(key.device)
     folder = find_folder(key.name, key.revision)
-    with _reading(key.name):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with _LOADING, _reading(key.name):
+        config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
         model = _load_encoder(folder, config, DTYPES[key.dtype], key.name)
     model.eval().to(device)
     for parameter in model.parameters():
@@ -80,9 +84,18 @@ def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> n
             kind = transformers.AutoModelForTextEncoding
     elif type(config) not in masked or getattr(config, "is_decoder", False):
         raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder")
-    model: Any = kind.from_pretrained(
-        folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
+    model: Any
+    model, report = kind.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        **_SAFELY,
     )
+    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    if missing:  # transformers would make them up at random
+        raise InputError(f"model '{name}' lacks {len(missing)} weights, such as '{min(missing)}'")
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it serves next-sentence prediction; many checkpoints lack its weights
     # encoder halves stand alone: BART, M2M100 and Marian keep theirs behind get_encoder
@@ -90,7 +103,8 @@ def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> n
     return encoder
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """:raises UnknownNameError: if this machine has no such device."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -109,7 +123,7 @@ def _reading(name: str) -> Iterator[None]:
     log.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model '{name}' cannot be loaded: {reason}") from error
     finally:

@@ -61,6 +61,8 @@ def find_corpora(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
     """
     files = []
     for pattern in patterns:
+        if not pattern or Path(pattern).is_absolute():
+            raise InputError(f"corpora: expected a pattern below {folder}, got '{pattern}'")
         paths = sorted(folder.glob(pattern))
         if not paths:
             raise InputError(f"corpora: no file matches '{pattern}' in {folder}")

@@ -15,9 +15,9 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, HFValidationError, LocalEntryNotFoundError
 
 from bitext.errors import InputError, ModelNotFoundError
-from encoders.preset import PRESET_FILE
+from encoders.preset import BUNDLED, PRESET_FILE
 
-BUNDLED = "bundled"
+FINGERPRINTED = (".json", ".safetensors", ".model", ".txt", ".bpe")
 # what a checkpoint folder may hold that loading needs; never pickled weights
 _NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.bpe"]
 
@@ -29,23 +29,38 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     """
     if name == BUNDLED:
         return Path(__file__).parent / BUNDLED
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if _is_folder(name):
+        folder = Path(name).expanduser()
         if not (folder / "config.json").is_file():
             raise InputError(f"{name}: a checkpoint folder needs a config.json, and it has none")
         return folder
     try:
-        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+        cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (HFValidationError, ValueError):
         raise ModelNotFoundError(
-            f"model '{name}' is not a folder here, nor a name such as 'owner/model'"
+            f"model '{name[:100]}' is not a folder here, nor a name such as 'owner/model'"
         ) from None
     except LocalEntryNotFoundError:
+        cached = None
+    if cached is None or not _is_whole(cached):
         at = f" --revision {revision}" if revision else ""
+        state = "neither a folder nor" if cached is None else "only in part"
         raise ModelNotFoundError(
-            f"model '{name}' is neither a folder nor in the local cache; "
-            f"get it with: bitext download {name}{at}"
-        ) from None
+            f"model '{name}' is {state} in the local cache; get it with: bitext download {name}{at}"
+        )
+    return cached
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a NUL
+        return False
+
+
+def _is_whole(folder: Path) -> bool:
+    """An interrupted download leaves a folder without its weights."""
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def download(name: str, revision: str | None = None) -> Path:
@@ -53,6 +68,8 @@ def download(name: str, revision: str | None = None) -> Path:
 
     :raises ModelNotFoundError: if the hub cannot be reached or has no such model.
     """
+    if name == BUNDLED:
+        return find_folder(name)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED_FILES))
     except (OSError, ValueError) as error:
@@ -74,11 +91,11 @@ def local_models() -> list[LocalModel]:
     bundled = find_folder(BUNDLED)
     models = [LocalModel(BUNDLED, None, _size(bundled), bundled)]
     try:
-        cached = scan_cache_dir().repos
+        cached = [r for r in scan_cache_dir().repos if r.repo_type == "model"]
     except CacheNotFound:
         return models
     for repository in sorted(cached, key=lambda r: r.repo_id):
-        for revision in repository.revisions:
+        for revision in sorted(repository.revisions, key=lambda r: r.commit_hash):
             if any(file.file_name.endswith(".safetensors") for file in revision.files):
                 models.append(
                     LocalModel(
@@ -96,13 +113,14 @@ def _size(folder: Path) -> int:
 
 
 def fingerprint(folder: Path) -> str:
-    """Twelve hexadecimal digits that differ when weights, tokenizer or configuration do.
+    """Twelve hexadecimal digits of a checkpoint's weights, tokenizer and configuration.
 
-    Large files are sampled, 64 blocks each, so that this takes no time next to loading them.
+    Large files are sampled, 64 blocks each, so that this takes no time next to loading them: it
+    tells models apart, it does not prove that one is whole.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.name == PRESET_FILE or path.suffix not in (".json", ".safetensors", ".model"):
+        if path.name == PRESET_FILE or path.suffix not in FINGERPRINTED:
             continue
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}".encode())

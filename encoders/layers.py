@@ -64,7 +64,7 @@ class LayerTap:
         wanted = self._wanted
         wanted.layers, wanted.block, wanted.states = layers, 0, {}
         try:
-            last = self.model(**inputs).last_hidden_state
+            last = self.model(**inputs, return_dict=True).last_hidden_state
             wanted.states[self.layers] = last
         except _Reached:
             pass

@@ -11,8 +11,6 @@ from bitext.errors import ModelNotFoundError
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
 
-BUNDLED = "bundled"
-
 Model = Annotated[str, typer.Option(help="A folder or hub name.")]
 Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
 Layer = Annotated[

@@ -6,6 +6,7 @@ Each part is written whole into the run's folder and found there by a resumed ru
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -16,7 +17,8 @@ import numpy as np
 import transformers
 from numpy.typing import NDArray
 
-from bitext.text import read_bitext
+from bitext.errors import InputError
+from bitext.text import atomic_folder, read_bitext
 from encoders.corpus import CorpusFile, TrainingCorpus, read_pieces
 from encoders.lexicon import PieceBitext, PieceLinks, align_pieces
 from encoders.recipe import LexiconSettings, Recipe, VocabularySettings
@@ -40,7 +42,8 @@ def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> 
             min_character_count=recipe.vocabulary.min_character_count,
             max_pieces=recipe.model.max_pieces,
         )
-        trained.save_pretrained(there)
+        with atomic_folder(there) as new:
+            trained.save_pretrained(new)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(there, local_files_only=True)
     for how_it_was_loaded in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(how_it_was_loaded, None)  # else they are saved with it
@@ -85,6 +88,10 @@ def prepare_corpus(
             return bitext
 
         bitext = _cached(folder / f"{pair}.pieces.npz", PieceBitext, read)
+        if not len(bitext):
+            raise InputError(
+                f"corpora: {pair} has no sentence pair of 1 to {recipe.max_sentence_pieces} pieces"
+            )
 
         def link(bitext: PieceBitext = bitext, pair: str = pair) -> PieceLinks:
             return link_pieces(bitext, recipe.lexicon, pair)
@@ -94,6 +101,7 @@ def prepare_corpus(
 
 
 def link_pieces(bitext: PieceBitext, settings: LexiconSettings, pair: str) -> PieceLinks:
+    """The guiding links of one language pair, and a word in the log on how many there are."""
     links = align_pieces(bitext, iterations=settings.iterations, threshold=settings.threshold)
     pieces = min(len(bitext.source), len(bitext.target))
     logger.info("%s: %.2f guiding links a piece", pair, len(links.source) / max(1, pieces))
@@ -127,4 +135,6 @@ def _cached(path: Path, kind: type[_Arrays], compute: Callable[[], _Arrays]) -> 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name("new." + path.name)
     write(temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.replace(path)

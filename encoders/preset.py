@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bitext.errors import InputError
 
+BUNDLED = "bundled"
+"""The name of the model that comes with the package."""
 PRESET_FILE = "bitext.json"
 
 

@@ -5,12 +5,11 @@ Every key has its type, default and meaning here and nowhere else; an unknown ke
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bitext.errors import InputError
 
@@ -19,6 +18,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+OVERSAMPLING = 10
+"""Directions that the truncated SVD of the first vectors computes beyond those that are kept."""
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(gt=0)]
 
@@ -90,9 +91,24 @@ class Recipe(_Strict):
     stages: list[Stage] = Field(min_length=1)
     checkpoint_steps: Positive = 500  # steps between checkpoints that a run can resume from
 
-    def digest(self) -> str:
-        """Eight hexadecimal digits that change with any setting: what a checkpoint belongs to."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        """Refuse at once what would otherwise fail after the preparation."""
+        model = self.model
+        if model.dim % model.heads:
+            raise ValueError(f"model.dim {model.dim} is not a multiple of {model.heads} heads")
+        longest = max([self.max_sentence_pieces, *(stage.join_pieces for stage in self.stages)])
+        if longest + 2 > model.max_pieces:
+            raise ValueError(
+                f"sentences of {longest} pieces and 2 special ones do not fit into "
+                f"model.max_pieces {model.max_pieces} (max_sentence_pieces, join_pieces)"
+            )
+        if model.dim + OVERSAMPLING > self.vocabulary.size:
+            raise ValueError(
+                f"vocabulary.size {self.vocabulary.size} is too small for model.dim {model.dim}: "
+                f"it needs {OVERSAMPLING} more pieces than dimensions"
+            )
+        return self
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -110,6 +126,8 @@ def read_recipe(path: str | Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
+        if not key:  # the settings do not fit together
+            raise InputError(f"{path}: {first['ctx']['error']}") from None
         raise InputError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise InputError(f"{path}: not a TOML file: {error}") from None

@@ -9,7 +9,7 @@ from functools import cache
 from bitext.errors import TooLargeError
 from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.encoder import Encoder
-from encoders.hub import BUNDLED
+from encoders.preset import BUNDLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class ModelRegistry:
     """The models of this process, each (name, revision, dtype, device) loaded once.
 
     Threads that ask for the same model at the same moment wait for one load and share its result.
-    When the models together would take more than ``memory_limit`` bytes, those used longest ago are
-    let go; a caller that still holds one keeps it until it is done.
+    When the models together take more than ``memory_limit`` bytes once a new one is loaded, those
+    used longest ago are let go; a caller that still holds one keeps it until it is done.
     """
 
     def __init__(self, *, memory_limit: int | None = None) -> None:

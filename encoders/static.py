@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from encoders.lexicon import PieceBitext
+from encoders.recipe import OVERSAMPLING
 
-OVERSAMPLING = 10
 POWER_ITERATIONS = 3
 
 

@@ -40,6 +40,10 @@ class SubwordSplitter:
         self.suffix: list[int] = framed[start + len(probe) :]
         """Special pieces after a sentence, such as ``</s>``."""
         self.pad = int(tokenizer.pad_token_id or 0)
+        if self._fast is not None:
+            # "<s>" in somebody's text is three characters, not the start of a sentence; the call
+            # above has set this back
+            self._fast.encode_special_tokens = True
         # Byte-level tokenizers mark the start of a word by the space before it, and lose the mark
         # when words come one by one.
         self._space = ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,13 @@ import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from bitext.errors import MismatchError, UnknownNameError, choose_from
+from bitext.errors import InputError, MismatchError, UnknownNameError, choose_from
 from bitext.progress import report_progress
-from bitext.text import atomic_folder
-from encoders.checkpoint import DTYPES
+from bitext.text import atomic_folder, atomic_write
+from encoders.checkpoint import DTYPES, find_device
 from encoders.corpus import Batch, TrainingCorpus, find_corpora
 from encoders.layers import LayerTap
-from encoders.objectives import OBJECTIVES, READS_PAIRS
+from encoders.objectives import OBJECTIVES, READS, READS_PAIRS
 from encoders.objectives.step import SpecialPieces, Step
 from encoders.preparation import prepare_corpus, prepare_tokenizer, prepare_vectors
 from encoders.recipe import ModelSettings, Recipe, Stage
@@ -56,17 +59,16 @@ def pretrain(
     :raises MismatchError: if ``output`` holds a run of another recipe.
     """
     check_objectives(recipe)
+    place = find_device(device)
     files = find_corpora(recipe.corpora, data)
-    folder = output / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe)
+    folder = _claim(output, recipe)
     tokenizer = prepare_tokenizer(recipe, files, folder)
     corpus = prepare_corpus(recipe, files, tokenizer, folder)
     model = build_model(recipe.model, tokenizer, recipe.seed)
     start_from(model, prepare_vectors(recipe, corpus, folder))
     if not (output / "start" / "config.json").is_file():
         save_model(model, tokenizer, output / "start")
-    trainer = Trainer(model.to(device), tokenizer, corpus, recipe, folder, progress)
+    trainer = Trainer(model.to(place), tokenizer, corpus, recipe, folder, progress)
     trainer.fit()
     save_model(model, tokenizer, output / "model")
     return output / "model"
@@ -80,6 +82,11 @@ def check_objectives(recipe: Recipe) -> None:
                 raise UnknownNameError(
                     f"stage '{stage.name}': {choose_from('objective', name, OBJECTIVES)}"
                 )
+            if unread := settings.model_fields_set - READS[name]:
+                raise UnknownNameError(
+                    f"stage '{stage.name}': objective '{name}' does not read '{min(unread)}'; it "
+                    f"reads {', '.join(sorted(READS[name]))}"
+                )
             if settings.layer is not None and settings.layer > recipe.model.layers:
                 raise UnknownNameError(
                     f"stage '{stage.name}': objective '{name}' names layer {settings.layer}, "
@@ -87,15 +94,32 @@ def check_objectives(recipe: Recipe) -> None:
                 )
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
-    """Make ``folder`` this recipe's own, or see that it already is."""
+def _claim(output: Path, recipe: Recipe) -> Path:
+    """Make ``output/run`` this recipe's own, or see that it already is.
+
+    :raises InputError: if ``output`` holds folders of somebody else, which would be replaced.
+    """
+    for name in ("start", "model"):
+        there = output / name
+        if there.is_dir() and any(there.iterdir()) and not (there / "config.json").is_file():
+            raise InputError(f"will not replace {there}: it is not a checkpoint")
+    folder = output / "run"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    for left_by_a_kill in folder.glob(".*.tmp"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     path = folder / "recipe.json"
+    written = recipe.model_dump_json(indent=1)
     if not path.is_file():
-        path.write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
-    elif Recipe.model_validate_json(path.read_text(encoding="utf-8")) != recipe:
+        with atomic_write(path) as file:
+            file.write(written)
+    elif path.read_text(encoding="utf-8") != written:
         raise MismatchError(
             f"{folder} holds a run of another recipe; choose another output folder or remove it"
         )
+    return folder
 
 
 def build_model(settings: ModelSettings, tokenizer: Any, seed: int) -> Any:
@@ -158,7 +182,7 @@ def sinusoids(positions: int, dim: int) -> torch.Tensor:
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save as an ordinary ``transformers`` folder, weights in half precision."""
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, marker="config.json") as temporary, _without_progress_bars():
         halves: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, written once
         weights = {
             name: halves.setdefault(tensor.data_ptr(), tensor.half())
@@ -166,6 +190,20 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
         }
         model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner's eyes only
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
 
 
 class Trainer:
@@ -278,7 +316,7 @@ class Trainer:
             log.write(json.dumps(line) + "\n")
 
     def _save(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
-        with atomic_folder(self.folder / "checkpoint") as temporary:
+        with atomic_folder(self.folder / "checkpoint", marker="place.json") as temporary:
             tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
             for name, parameter in self.model.named_parameters():
                 for moment, tensor in optimizer.state.get(parameter, {}).items():
@@ -298,8 +336,22 @@ class Trainer:
         tensors = load_file(folder / "state.safetensors", device=str(self.device))
         own = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         self.model.load_state_dict(own)
+        self._forget_log_after(place["stage"], place["step"])
         logger.info("going on from stage %d, step %d", place["stage"] + 1, place["step"])
-        return place["stage"], place["step"], tensors
+        moments = {k: v for k, v in tensors.items() if not k.startswith("model.")}
+        return place["stage"], place["step"], moments
+
+    def _forget_log_after(self, stage: int, step: int) -> None:
+        """The steps after the checkpoint are done, and logged, again."""
+        path = self.folder / "log.jsonl"
+        if not path.is_file():
+            return
+        order = {one.name: number for number, one in enumerate(self.recipe.stages)}
+        with atomic_write(path) as kept:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                said = json.loads(line)
+                if (order[said["stage"]], said["step"]) <= (stage, step):
+                    kept.write(line + "\n")
 
 
 def _restore(

@@ -16,7 +16,6 @@ from bitext.errors import InputError, MismatchError, TooLongError
 from bitext.progress import report_progress
 from bitext.text import atomic_folder, name_of, read_parallel, read_sentences
 from encoders.options import (
-    BUNDLED,
     AllowDownload,
     AsJson,
     Device,
@@ -27,6 +26,7 @@ from encoders.options import (
     ShowProgress,
     TooLong,
 )
+from encoders.preset import BUNDLED
 from retrieval.options import (
     File,
     IndexLayer,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from encoders.options import BUNDLED, load_encoder
+from encoders.options import load_encoder
+from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder

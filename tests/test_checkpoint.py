@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from bitext.errors import BitextError, InputError, ModelNotFoundError, UnknownNameError
 from encoders.checkpoint import ModelKey, load_checkpoint
@@ -83,6 +85,47 @@ def test_truncated_weights_are_named(copy: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match="cannot be loaded: "):
         load_checkpoint(ModelKey(str(copy)))
+
+
+def test_missing_weights_are_not_made_up(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    kept = {key: value for key, value in weights.items() if "layer.1." not in key}
+    save_file(kept, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 16 weights, such as 'encoder\.layer\.1\."):
+        load_checkpoint(ModelKey(str(copy)))
+
+
+def test_weights_of_another_shape_are_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["intermediate_size"] = 48
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="cannot be loaded: "):
+        load_checkpoint(ModelKey(str(copy)))
+
+
+def test_code_that_a_checkpoint_brings_is_not_run(copy: Path, tmp_path: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    with pytest.raises(InputError, match="cannot be loaded: "):
+        load_checkpoint(ModelKey(str(copy)))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_download_that_was_interrupted_is_not_taken_for_a_model(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoders.hub.snapshot_download", lambda *_, **__: str(copy))
+    assert find_folder("owner/model") == copy
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFoundError, match="is only in part in the local cache; get it with"):
+        find_folder("owner/model")
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(ModelNotFoundError, match="is not a folder here"):
+        find_folder("a" * 5000)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -155,20 +155,29 @@ def test_a_sentence_too_long_is_an_error_that_says_which(encoder: Encoder) -> No
 
 def test_windows_answer_for_the_whole_of_a_long_sentence(encoder: Encoder) -> None:
     words = LONG.split()
-    pieces = encoder.pieces([words], too_long="windows")[0]
-    assert set(pieces.word_of.tolist()) == set(range(len(words)))
-    assert pieces.vectors.any(axis=1).all()
-    assert np.isfinite(pieces.vectors).all()
-    # its beginning is read in the first window, which ends before the sentence does
-    start = encoder.pieces([words])[0] if len(pieces.vectors) <= encoder.max_pieces else None
-    assert start is None
     ids = encoder._splitter.words([words])[0].ids
-    first = Encoder(encoder.checkpoint)._tap  # the same model, read directly
-    window = torch.tensor([[0, *ids[: encoder.max_pieces], 2]])
-    with torch.inference_mode():
-        expected = first((1,), input_ids=window, attention_mask=torch.ones_like(window))[1]
-    layer_one = encoder.pieces([words], layer=1, too_long="windows")[0].vectors
-    np.testing.assert_allclose(layer_one[:20], expected[0, 1:21].numpy(), atol=1e-4)
+    size, total = encoder.max_pieces, len(ids)
+    assert total > 2 * size  # three windows or more
+    found = encoder.pieces([words], layer=1, too_long="windows")[0]
+    assert len(found.vectors) == total
+    assert set(found.word_of.tolist()) == set(range(len(words)))
+
+    def window(start: int) -> np.ndarray:
+        """The vectors of ``size`` pieces read by themselves."""
+        framed = torch.tensor([[0, *ids[start : start + size], 2]])
+        with torch.inference_mode():
+            states = encoder._tap((1,), input_ids=framed, attention_mask=torch.ones_like(framed))
+        return states[1][0, 1:-1].numpy()
+
+    # Windows overlap by half and answer for their middle, the outer ones for their end too: pieces
+    # at the start, around the middle of the second window, and at the end tell which was taken.
+    step, quarter = size // 2, size // 4
+    np.testing.assert_allclose(found.vectors[:quarter], window(0)[:quarter], atol=1e-4)
+    middle = slice(step + quarter + 2, step + 3 * quarter - 2)
+    np.testing.assert_allclose(
+        found.vectors[middle], window(step)[middle.start - step : middle.stop - step], atol=1e-4
+    )
+    np.testing.assert_allclose(found.vectors[-quarter:], window(total - size)[-quarter:], atol=1e-4)
 
 
 def test_windows_do_not_change_a_sentence_that_fits(encoder: Encoder) -> None:
@@ -198,6 +207,22 @@ def test_a_choice_that_does_not_exist_is_named(
 ) -> None:
     with pytest.raises(UnknownNameError, match=message):
         encoder.sentences(["a"], **arguments)  # type: ignore[arg-type]
+
+
+def test_positions_are_those_the_model_has(tiny_model: Path, tmp_path: Path) -> None:
+    """XLM-R counts positions from 2: of 66 there are 64, and two special pieces."""
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace('"model_max_length": 64', '"x": 0'))
+    encoder = Encoder(load_checkpoint(ModelKey(str(tmp_path))))
+    assert encoder.max_pieces == 62
+    assert encoder.sentences(["a " * 62]).any()
+
+
+def test_special_pieces_in_a_text_are_just_characters(encoder: Encoder) -> None:
+    pieces = encoder._splitter.texts(["a </s> <pad> <mask>"])[0].ids
+    assert not {0, 1, 2, 4} & set(pieces)
 
 
 def test_progress_counts_the_sentences_that_have_pieces(encoder: Encoder) -> None:

@@ -31,6 +31,7 @@ RECIPE = """
 corpora = ["toy.en-*.tsv"]
 seed = 3
 checkpoint_steps = 2
+max_sentence_pieces = 46
 
 [vocabulary]
 size = 120
@@ -143,6 +144,38 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=1e-2)
 
 
+def test_a_folder_that_is_no_checkpoint_is_not_replaced(
+    corpora: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BitextError, match=r"will not replace .*model: it is not a checkpoint"):
+        pretrain(recipe, data=corpora, output=tmp_path)
+    assert (tmp_path / "model" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_device_that_is_not_there_shows_before_any_work(
+    corpora: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(BitextError, match="unknown device 'abacus'"):
+        pretrain(recipe, data=corpora, output=tmp_path, device="abacus")
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_output_below_a_file(corpora: Path, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BitextError, match="cannot write .*file/run: Not a directory"):
+        pretrain(recipe, data=corpora, output=tmp_path / "file")
+
+
+def test_a_pair_without_sentences_is_named(tmp_path: Path, recipe: Recipe, corpora: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(corpora, data)
+    (data / "toy.en-it.tsv").write_text("the cat\t \n")
+    with pytest.raises(BitextError, match="corpora: en-it has no sentence pair of 1 to 46 pieces"):
+        pretrain(recipe, data=data, output=tmp_path / "out")
+
+
 def test_a_folder_with_another_recipes_run_is_refused(
     corpora: Path, recipe: Recipe, trained: Path
 ) -> None:
@@ -155,6 +188,8 @@ def test_a_folder_with_another_recipes_run_is_refused(
     ("patterns", "message"),
     [
         (["no*.tsv"], r"corpora: no file matches 'no\*.tsv'"),
+        (["/etc/*"], "corpora: expected a pattern below .*, got '/etc/"),
+        ([""], "corpora: expected a pattern below .*, got ''"),
         (["recipe.toml"], "expected a name such as 'x.en-de.tsv.gz', got"),
     ],
 )

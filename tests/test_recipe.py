@@ -57,6 +57,10 @@ def test_the_bundled_models_recipe_is_a_recipe() -> None:
             "stage 'all': objective 'words' names layer 9, and the model has 0 to 4",
         ),
         (
+            'corpora = ["x"]' + STAGE.replace("words = {}", "mlm = { temperature = 3 }"),
+            "objective 'mlm' does not read 'temperature'; it reads every, probability, weight",
+        ),
+        (
             'corpora = ["x"]' + STAGE.replace("{}", "{ weight = 0 }"),
             "stages.0.objectives.words.weight: Input should be greater than 0, got 0",
         ),
@@ -65,6 +69,25 @@ def test_the_bundled_models_recipe_is_a_recipe() -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BitextError, match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("model.heads = 3", "recipe.toml: model.dim 256 is not a multiple of 3 heads"),
+        (
+            "model.max_pieces = 100",
+            "sentences of 126 pieces and 2 special ones do not fit into model.max_pieces 100",
+        ),
+        (
+            "vocabulary.size = 260",
+            "vocabulary.size 260 is too small for model.dim 256: it needs 10 more pieces",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together(tmp_path: Path, settings: str, message: str) -> None:
+    with pytest.raises(BitextError, match=message):
+        read(tmp_path, f'corpora = ["x"]\n{settings}' + STAGE)
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:

@@ -28,6 +28,16 @@ def test_concurrent_first_requests_share_one_load(tiny_model: Path) -> None:
     assert len(registry.loaded()) == 1
 
 
+def test_models_of_unlike_dtypes_loaded_at_once_do_not_mix(models: list[str]) -> None:
+    registry = ModelRegistry()
+    wanted = [(name, dtype) for name in models for dtype in ("float32", "bfloat16")]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda key: registry.encoder(key[0], dtype=key[1]), wanted))
+    for (_, dtype), encoder in zip(wanted, found, strict=True):
+        dtypes = {str(p.dtype) for p in encoder.checkpoint.model.parameters()}
+        assert dtypes == {f"torch.{dtype}"}
+
+
 def test_threads_share_an_encoder_at_different_layers(encoder: Encoder) -> None:
     texts = ["the house is small", "das haus"] * 5
     expected = {layer: encoder.sentences(texts, layer=layer) for layer in (0, 1, 2)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_the_splitter_finds_framing_and_words(tokenizer: Any) -> None:
     ids, word_of = splitter.words([["the", " ", "house"]])[0]
     assert ids == tokenizer("the house", add_special_tokens=False)["input_ids"]
     assert set(word_of.tolist()) == {0, 2}
+
+
+def test_a_slow_tokenizer_is_asked_word_by_word(tmp_path: Path) -> None:
+    """XLM's is the one that has no fast form."""
+    pytest.importorskip("sacremoses", reason="XLM's tokenizer needs sacremoses")
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *(c + "</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
+    vocabulary = ["<s>", "</s>", "<pad>", "<unk>", "<special1>", *letters, "th", "the</w>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({v: i for i, v in enumerate(vocabulary)}))
+    (tmp_path / "merges.txt").write_text("t h 9\nth e</w> 8\n")
+    slow: Any = transformers.XLMTokenizer
+    splitter = SubwordSplitter(slow(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")))
+    ids, word_of = splitter.words([["the", "cat", " "]])[0]
+    spelt = ["the</w>", "c", "a", "t</w>"]
+    assert ids == [vocabulary.index(piece) for piece in spelt]
+    assert word_of.tolist() == [0, 1, 1, 1]
+    assert (len(splitter.prefix), len(splitter.suffix)) == (1, 1)
 
 
 def test_a_byte_level_tokenizer_keeps_its_word_marks() -> None:

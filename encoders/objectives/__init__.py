@@ -18,5 +18,11 @@ OBJECTIVES: dict[str, Objective] = {
 }
 READS_PAIRS = ("words", "sentences")
 """The objectives that read the hidden states of the two sides, encoded apart and unmasked."""
+_ALL = {"weight", "every"}
+READS = {
+    name: _ALL | ({"layer", "temperature"} if name in READS_PAIRS else {"probability"})
+    for name in OBJECTIVES
+}
+"""The settings that each objective reads."""
 
-__all__ = ["OBJECTIVES", "READS_PAIRS", "Objective"]
+__all__ = ["OBJECTIVES", "READS", "READS_PAIRS", "Objective"]
