@@ -6,8 +6,8 @@ import { Drawing } from "./links.js";
 const PAUSE = 500; // milliseconds without typing after which the links are asked for
 
 const METHODS = {
-  itermax: "Mutual best matches, then once more among the words that are left: a good balance.",
   argmax: "Mutual best matches only: few links, but sure ones.",
+  itermax: "Mutual best matches, then once more among the words that are left: more links.",
   mwmf: "One to one, with the greatest sum: all of the shorter side is linked.",
   forward: "For each word of the sentence, its best match.",
   backward: "For each word of the translation, its best match.",
