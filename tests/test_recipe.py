@@ -34,7 +34,9 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
 
 def test_the_bundled_models_recipe_is_a_recipe() -> None:
     path = Path(__file__).parents[1] / "encoders" / "bundled" / "recipe.toml"
-    check_objectives(read_recipe(path))
+    recipe = read_recipe(path)
+    check_objectives(recipe)
+    assert [stage.name for stage in recipe.stages] == ["vectors", "network"]
 
 
 @pytest.mark.parametrize(
