@@ -1,7 +1,7 @@
 """Errors a user can put right. Anything else that is raised is a bug and keeps its traceback.
 
-The command line prints one line and exits with 2; the service answers with a 4xx status
-(``service/errors.py`` holds the table).
+The command line prints one line and exits with 2; the service answers with a 4xx status, or 503
+where a model is not there yet (``service/errors.py`` holds the table).
 """
 
 from __future__ import annotations

@@ -115,18 +115,26 @@ def find_device(name: str) -> torch.device:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Loading without progress bars and reports on stderr, and with errors in one sentence."""
+def quietly() -> Iterator[None]:
+    """Loading or saving without the progress bars and reports that transformers puts on stderr."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model '{name}' cannot be loaded: {reason}") from error
     finally:
         log.set_verbosity(verbosity)
         if bars:
             log.enable_progress_bar()
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Loading quietly, and with errors in one sentence."""
+    try:
+        with quietly():
+            yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model '{name}' cannot be loaded: {reason}") from error

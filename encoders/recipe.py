@@ -128,6 +128,7 @@ def read_recipe(path: str | Path) -> Recipe:
         key = ".".join(map(str, first["loc"]))
         if not key:  # the settings do not fit together
             raise InputError(f"{path}: {first['ctx']['error']}") from None
-        raise InputError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise InputError(f"{path}: {key}: {first['msg']}{got}") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise InputError(f"{path}: not a TOML file: {error}") from None

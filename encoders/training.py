@@ -6,8 +6,6 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from bitext.errors import InputError, MismatchError, UnknownNameError, choose_from
 from bitext.progress import report_progress
 from bitext.text import atomic_folder, atomic_write
-from encoders.checkpoint import DTYPES, find_device
+from encoders.checkpoint import DTYPES, find_device, quietly
 from encoders.corpus import Batch, TrainingCorpus, find_corpora
 from encoders.layers import LayerTap
 from encoders.objectives import OBJECTIVES, READS, READS_PAIRS
@@ -182,7 +180,7 @@ def sinusoids(positions: int, dim: int) -> torch.Tensor:
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save as an ordinary ``transformers`` folder, weights in half precision."""
-    with atomic_folder(folder, marker="config.json") as temporary, _without_progress_bars():
+    with atomic_folder(folder, marker="config.json") as temporary, quietly():
         halves: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, written once
         weights = {
             name: halves.setdefault(tensor.data_ptr(), tensor.half())
@@ -192,18 +190,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(temporary)
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner's eyes only
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    log = transformers.utils.logging
-    shown = log.is_progress_bar_enabled()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            log.enable_progress_bar()
 
 
 class Trainer:

@@ -36,7 +36,7 @@ def keep_sample(folder: Path, encoder: Encoder) -> bool:
     if _is_current(folder, encoder, rows):
         return False
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        index = TextIndex.create(new, encoder, pooling=encoder.preset.retrieval.pooling)
+        index = TextIndex.create(new, encoder)
         index.add_mixed(rows, encoder=encoder, too_long="windows")
     return True
 

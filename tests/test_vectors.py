@@ -187,4 +187,5 @@ def test_another_space_is_refused_by_name(fields: dict[str, Any], sentence: str)
 
 def test_the_same_weights_under_another_name_are_the_same_model() -> None:
     renamed = SPACE.model_copy(update={"model": "a/copy", "revision": "main"})
+    assert renamed != SPACE  # and yet it is not refused
     check_same_space(SPACE, renamed, where="index x", what="the query")
