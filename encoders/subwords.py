@@ -58,6 +58,17 @@ class SubwordSplitter:
             ids = [e.ids for e in self._fast.encode_batch(list(texts), add_special_tokens=False)]
         return [Subwords(i, np.zeros(len(i), dtype=np.int64)) for i in ids]
 
+    def pretokens(self, texts: Sequence[str]) -> list[Subwords]:
+        """The pieces of raw sentences, ``word_of`` being the tokenizer's own units.
+
+        Those are what it splits text into before it looks for pieces: what stands between spaces,
+        say. Tokenizers without such a stage have one unit a piece.
+        """
+        if self._fast is None:
+            return [Subwords(i, np.arange(len(i))) for i, _ in self.texts(texts)]
+        encodings = self._fast.encode_batch(list(texts), add_special_tokens=False)
+        return [Subwords(e.ids, np.array(e.word_ids, dtype=np.int64)) for e in encodings]
+
     def words(self, sentences: Sequence[Sequence[str]]) -> list[Subwords]:
         """The pieces of sentences that have been split into words."""
         if self._fast is None:

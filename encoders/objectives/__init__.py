@@ -1,28 +1,26 @@
-"""Training objectives: each is a function from a step's batch and states to a loss.
+"""Training objectives: each is a loss over one step, with settings of its own.
 
 A recipe names them by their keys here; ``encoders/training.py`` adds up their weighted losses.
 """
 
 from __future__ import annotations
 
-from encoders.objectives.alignment import linked_words
-from encoders.objectives.contrastive import parallel_sentences
-from encoders.objectives.masked import masked_pieces, masked_pieces_of_pairs
-from encoders.objectives.step import Objective
+from typing import Any
 
-OBJECTIVES: dict[str, Objective] = {
-    "words": linked_words,
-    "sentences": parallel_sentences,
-    "mlm": masked_pieces,
-    "tlm": masked_pieces_of_pairs,
-}
-READS_PAIRS = ("words", "sentences")
-"""The objectives that read the hidden states of the two sides, encoded apart and unmasked."""
-_ALL = {"weight", "every"}
-READS = {
-    name: _ALL | ({"layer", "temperature"} if name in READS_PAIRS else {"probability"})
-    for name in OBJECTIVES
-}
-"""The settings that each objective reads."""
+from encoders.objectives.alignment import GoldWords, LinkedWords
+from encoders.objectives.contrastive import ParallelSentences
+from encoders.objectives.masked import MaskedPairs, MaskedPieces
+from encoders.objectives.objective import Objective
 
-__all__ = ["OBJECTIVES", "READS", "READS_PAIRS", "Objective"]
+OBJECTIVES: dict[str, type[Objective[Any]]] = {
+    # of one language
+    "mlm": MaskedPieces,
+    # of sentence pairs
+    "tlm": MaskedPairs,
+    "sentences": ParallelSentences,
+    # of words
+    "words": LinkedWords,
+    "gold": GoldWords,
+}
+
+__all__ = ["OBJECTIVES", "Objective"]

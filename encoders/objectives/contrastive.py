@@ -4,33 +4,55 @@ With ``S = cos(x_a, y_b) / temperature`` over a batch of pairs
 
     loss = - mean_a (log softmax_b S_aa + log softmax_a S_aa) / 2
 
-in-batch translation ranking in both directions (Feng et al., 2022, LaBSE, without its margin).
-Pairs that share a sentence with pair ``a`` are no negatives of it.
+in-batch contrast in both directions (Feng et al., 2022, LaBSE, without its margin). Pairs that
+share a sentence with pair ``a`` are no negatives of it.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.nn import functional
 
+from encoders.objectives.objective import LayerSettings, Objective, Reads, Weight
 from encoders.objectives.step import Step
 from encoders.pooling import pool_sentence
-from encoders.recipe import ObjectiveSettings
 
 
-def parallel_sentences(step: Step, settings: ObjectiveSettings, layer: int) -> torch.Tensor:
+class ParallelSentencesSettings(LayerSettings):
+    temperature: Weight = 0.1  # cosines are divided by it
+
+
+class ParallelSentences(Objective[ParallelSentencesSettings]):
     """The loss above, on mean-pooled pieces."""
-    source, target = step.sides(layer)
-    source_mask, target_mask = step.masks()
-    source_keys = torch.from_numpy(step.batch.source_keys)
-    target_keys = torch.from_numpy(step.batch.target_keys)
-    same = (source_keys[:, None] == source_keys) | (target_keys[:, None] == target_keys)
-    return contrast_sentences(
+
+    Settings = ParallelSentencesSettings
+    reads: ClassVar[Reads] = "pairs"
+
+    def sides(self) -> frozenset[int]:
+        return frozenset({self.layer})
+
+    def forward(self, step: Step) -> torch.Tensor:
+        source, target = pooled_sides(step, self.layer)
+        return contrast_sentences(source, target, shared(step), self.settings.temperature)
+
+
+def pooled_sides(step: Step, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sentence vectors of both sides, means of their pieces, shapes (pairs, dim)."""
+    (source, target), (source_mask, target_mask) = step.sides(layer), step.masks()
+    return (
         pool_sentence(source, source_mask, "mean"),
         pool_sentence(target, target_mask, "mean"),
-        same.to(step.device),
-        settings.temperature,
     )
+
+
+def shared(step: Step) -> torch.Tensor:
+    """True where two pairs have a sentence in common, shape (pairs, pairs)."""
+    source = torch.from_numpy(step.batch.source_keys)
+    target = torch.from_numpy(step.batch.target_keys)
+    same = (source[:, None] == source) | (target[:, None] == target)
+    return same.to(step.device)
 
 
 def contrast_sentences(
