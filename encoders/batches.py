@@ -79,18 +79,26 @@ class TrainingCorpus:
         :param order: ``random`` pairs are joined, or those that follow each other in the corpus, as
             in a ``document``.
         """
+        plans = self.plans(
+            alpha=alpha, tokens=tokens, join=join, stage=stage, start=start, order=order
+        )
+        return map(self.build, plans)
+
+    def plans(
+        self, *, alpha: float, tokens: int, join: int, stage: int, start: int, order: str
+    ) -> Iterator[Plan]:
+        """What is in each batch of :meth:`batches`, for :meth:`build` to make those one needs."""
         number, taken = 0, 0
         while True:
             rng = np.random.default_rng((self._seed, stage, number))
-            plan = self._plan(rng, alpha, tokens, join, order)
-            for chosen in plan[max(0, start - taken) :]:
-                yield self._batch(chosen)
-            taken += len(plan)
+            plans = self._plan(rng, alpha, tokens, join, order)
+            yield from plans[max(0, start - taken) :]
+            taken += len(plans)
             number += 1
 
     def _plan(
         self, rng: np.random.Generator, alpha: float, tokens: int, join: int, order: str
-    ) -> list[list[_Drawn]]:
+    ) -> list[Plan]:
         """One round of batches."""
         shares = np.array([len(pairs) for pairs, _ in self._parts], dtype=np.float64) ** alpha
         counts = rng.multinomial(min(_ROUND, 8 * len(self)), shares / shares.sum())
@@ -100,7 +108,7 @@ class TrainingCorpus:
             drawn.extend(_join(rng, language, pairs, chosen, join))
         ties = rng.random(len(drawn))
         by_width = sorted(range(len(drawn)), key=lambda k: (drawn[k].width, ties[k]))
-        plan: list[list[_Drawn]] = [[]]
+        plan: list[Plan] = [[]]
         for one in (drawn[k] for k in by_width):
             # widths grow, so the newest of a batch decides how wide all its rows are
             if plan[-1] and (len(plan[-1]) + 1) * 2 * one.width > tokens:
@@ -108,10 +116,11 @@ class TrainingCorpus:
             plan[-1].append(one)
         return [plan[k] for k in rng.permutation(len(plan))]
 
-    def _batch(self, chosen: list[_Drawn]) -> Batch:
+    def build(self, plan: Plan) -> Batch:
+        """The batch of a plan."""
         sources, targets = _Rows(), _Rows()
         links, weights = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
-        for row, (language, numbers, _) in enumerate(chosen):
+        for row, (language, numbers, _) in enumerate(plan):
             pairs, linked = self._parts[language]
             first = np.stack([sources.add(pairs.source, numbers), targets.add(pairs.target, numbers)])
             if linked is None:
@@ -141,6 +150,10 @@ class _Drawn(NamedTuple):
     language: int
     pairs: list[int]
     width: int  # pieces of the longer side, and the two special ones
+
+
+Plan = list[_Drawn]
+"""The rows of one batch."""
 
 
 class _Rows:
