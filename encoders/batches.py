@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ _ROUND = 100_000
 """Pairs that are drawn, sorted by length and cut into batches together."""
 _RUN = 16
 """Consecutive pairs that are drawn together where documents are wanted."""
-JOINS = ("random", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,20 @@ class Batch:
     link_weights: NDArray[np.float32]  # (links,)
     source_keys: NDArray[np.int64]  # equal where two rows have the same sentence, (pairs,)
     target_keys: NDArray[np.int64]
+
+
+class BatchSource(Protocol):
+    """What a training run draws batches from."""
+
+    def plans(
+        self, *, alpha: float, tokens: int, join: int, stage: int, start: int, order: str
+    ) -> Iterator[Any]:
+        """What is in each batch, without end, from number ``start`` on."""
+        ...
+
+    def build(self, plan: Any) -> Batch:
+        """The batch of a plan."""
+        ...
 
 
 class TrainingCorpus:
@@ -218,3 +232,35 @@ def _pad(sentences: Sequence[NDArray[np.int32] | NDArray[np.int64]]) -> NDArray[
     for row, ids in enumerate(sentences):
         padded[row, : len(ids)] = ids
     return padded
+
+
+class ReplayedCorpus:
+    """A corpus of which some batches are, at random, those of another one.
+
+    Old text among the new keeps a model from forgetting what it knew (rehearsal: Robins, 1995).
+
+    :param share: the probability that a batch is one of ``old``.
+    """
+
+    def __init__(self, new: TrainingCorpus, old: TrainingCorpus, share: float, seed: int) -> None:
+        self._new, self._old = new, old
+        self._share, self._seed = share, seed
+
+    def plans(self, *, stage: int, start: int, **how: Any) -> Iterator[tuple[bool, Plan]]:
+        """As :meth:`TrainingCorpus.plans`; each plan says whether it is of the old text."""
+        replayed = 0
+        for number in range(start):
+            replayed += self._is_old(stage, number)
+        old = self._old.plans(stage=stage, start=replayed, **how)
+        new = self._new.plans(stage=stage, start=start - replayed, **how)
+        for number in count(start):
+            is_old = self._is_old(stage, number)
+            yield is_old, next(old if is_old else new)
+
+    def _is_old(self, stage: int, number: int) -> bool:
+        return bool(np.random.default_rng((self._seed, stage, number)).random() < self._share)
+
+    def build(self, plan: tuple[bool, Plan]) -> Batch:
+        """The batch of a plan."""
+        is_old, rows = plan
+        return (self._old if is_old else self._new).build(rows)

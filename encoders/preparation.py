@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder, read_bitext
-from encoders.batches import TrainingCorpus
+from encoders.batches import BatchSource, TrainingCorpus
 from encoders.corpus import (
     CorpusFile,
     ParallelSentences,
@@ -43,9 +43,9 @@ _SIDES = ("source", "target")
 class Streams:
     """What batches are drawn from, by what objectives read; ``None`` where there is no such text."""
 
-    pairs: TrainingCorpus | None
-    text: TrainingCorpus | None
-    gold: TrainingCorpus | None
+    pairs: BatchSource | None
+    text: BatchSource | None
+    gold: BatchSource | None
 
 
 def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> Any:

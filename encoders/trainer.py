@@ -18,7 +18,7 @@ from torch import nn
 from bitext.errors import InputError
 from bitext.progress import report_progress
 from encoders import processes
-from encoders.batches import Batch, Plan, TrainingCorpus
+from encoders.batches import Batch, BatchSource
 from encoders.objectives import OBJECTIVES, Objective
 from encoders.objectives.network import Network
 from encoders.objectives.step import Step
@@ -228,7 +228,7 @@ class Trainer:
             return next(name for name, _ in self._all_streams())
         return "text"
 
-    def _all_streams(self) -> Iterator[tuple[str, TrainingCorpus]]:
+    def _all_streams(self) -> Iterator[tuple[str, BatchSource]]:
         for name in ("pairs", "text", "gold"):
             stream = getattr(self.streams, name)
             if stream is not None:
@@ -336,7 +336,7 @@ class _Micro:
     """One batch of every stream, made when it is needed."""
 
     streams: Streams
-    plans: dict[str, Plan]
+    plans: dict[str, Any]
     seed: int
     step: int
 

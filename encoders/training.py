@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitext.text import atomic_folder
 from encoders import processes
+from encoders.batches import TrainingCorpus
 from encoders.checkpoint import find_device, quietly
 from encoders.corpus import find_corpora
 from encoders.objectives.network import Network
@@ -53,7 +54,7 @@ def pretrain(
             run = RunFolder(output, recipe)
             tokenizer = prepare_tokenizer(recipe, files, run.path)
             streams = prepare_streams(recipe, tokenizer, data, run.path)
-            assert streams.pairs is not None, "a recipe has parallel text"
+            assert isinstance(streams.pairs, TrainingCorpus), "a recipe has parallel text"
             model = build_model(recipe.model, tokenizer, recipe.seed)
             start_from(model, prepare_vectors(recipe, streams.pairs, run.path))
             if not (output / "start" / "config.json").is_file():
