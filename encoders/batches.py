@@ -37,7 +37,7 @@ class Batch:
     target_segments: NDArray[np.int64]
     links: NDArray[np.int64]  # rows of (pair, source word, target word), (links, 3)
     link_weights: NDArray[np.float32]  # (links,)
-    source_keys: NDArray[np.int64]  # equal where two rows have the same sentence, (pairs,)
+    source_keys: NDArray[np.int64]  # equal where two sentences are the same, row after row
     target_keys: NDArray[np.int64]
 
 
@@ -153,8 +153,8 @@ class TrainingCorpus:
             _pad(targets.segments),
             np.concatenate(links),
             np.concatenate(weights),
-            sources.keys(),
-            targets.keys(),
+            np.array(sources.keys),
+            np.array(targets.keys),
         )
 
 
@@ -174,6 +174,7 @@ class _Rows:
     """One side of a batch as it grows."""
 
     def __init__(self) -> None:
+        self.keys: list[int] = []
         self.pieces: list[NDArray[np.int32]] = []
         self.words: list[NDArray[np.int64]] = []
         self.segments: list[NDArray[np.int64]] = []
@@ -184,13 +185,12 @@ class _Rows:
         words = [side.word_of[span].astype(np.int64) for span in spans]
         counts = [int(one.max(initial=-1)) + 1 for one in words]
         first = np.cumsum([0, *counts[:-1]])
-        self.pieces.append(np.concatenate([side.pieces[span] for span in spans]))
+        pieces = [side.pieces[span] for span in spans]
+        self.keys.extend(hash(one.tobytes()) for one in pieces)
+        self.pieces.append(np.concatenate(pieces))
         self.words.append(np.concatenate([w + f for w, f in zip(words, first, strict=True)]))
         self.segments.append(np.repeat(np.arange(len(spans)), [len(one) for one in words]))
         return first
-
-    def keys(self) -> NDArray[np.int64]:
-        return np.array([hash(ids.tobytes()) for ids in self.pieces])
 
 
 def _join(

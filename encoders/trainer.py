@@ -118,6 +118,7 @@ class Trainer:
     def _start(self, number: int, state: Tensors) -> _Running:
         stage, objectives = self.training.stages[number], self._objectives[number]
         model = self.network.model
+        choose_attention(self.network, stage)
         if state:
             _load(model, "model.", state)
             _load(objectives, "objectives.", state)
@@ -353,6 +354,16 @@ def check_processes(training: Training) -> None:
                 f"stage '{stage.name}': accumulate = {stage.accumulate} batches cannot be shared "
                 f"by {processes.world()} processes; choose a multiple"
             )
+
+
+def choose_attention(network: Network, stage: Stage) -> None:
+    """On a CPU, the backward pass of the fused attention is slow in reduced precision.
+
+    Written out as matrix products, it makes training a third faster there
+    (``benchmarks/bench_train.py``).
+    """
+    if network.device.type == "cpu" and stage.precision != "float32":
+        network.model.set_attn_implementation("eager")
 
 
 def share_of(accumulate: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,16 +126,30 @@ def sinusoids(positions: int, dim: int) -> torch.Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(positions, -1)[:, :dim]
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save as an ordinary ``transformers`` folder, weights in half precision."""
+def save_model(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float16,
+    beside: Path | None = None,
+) -> None:
+    """Save as an ordinary ``transformers`` folder.
+
+    :param dtype: of the weights on disk.
+    :param beside: a file to copy into the folder, if it is there.
+    :raises InputError: if the disk is full, or ``folder`` holds something else.
+    """
     with atomic_folder(folder, marker="config.json") as temporary, quietly():
-        halves: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, written once
+        stored: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, written once
         weights = {
-            name: halves.setdefault(tensor.data_ptr(), tensor.half())
+            name: stored.setdefault(tensor.data_ptr(), tensor.to(dtype))
             for name, tensor in model.state_dict().items()
         }
         with writing(folder):
             model.save_pretrained(temporary, state_dict=weights)
             tokenizer.save_pretrained(temporary)
+            if beside is not None and beside.is_file():
+                shutil.copy(beside, temporary)
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner's eyes only
