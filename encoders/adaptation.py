@@ -101,7 +101,7 @@ def adapt(
     place = find_device(device)
     folder = find_folder(name, revision)
     with processes.together(place):
-        model, tokenizer, dtype = load_for_training(name, revision)
+        model, tokenizer, dtype = load_for_training(name, revision, seed=settings.seed)
         forget_loading(tokenizer)
         network = Network(model.to(place), tokenizer, teacher=_teacher(settings.teacher, device))
         check_layers(settings, network.layers)

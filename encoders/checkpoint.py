@@ -75,10 +75,13 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder))
 
 
-def load_for_training(name: str, revision: str | None = None) -> tuple[Any, Any, torch.dtype]:
+def load_for_training(
+    name: str, revision: str | None = None, *, seed: int = 1
+) -> tuple[Any, Any, torch.dtype]:
     """A checkpoint with its head that predicts pieces, its tokenizer, and the dtype it is kept in.
 
-    Weights are float32, whatever they are kept in. A checkpoint without a head gets a new one.
+    Weights are float32, whatever they are kept in. A checkpoint without a head gets a
+    new one, a random one of ``seed``.
 
     :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
     :raises InputError: if it has no encoder that can be trained, or if its tokenizer is of
@@ -92,6 +95,7 @@ def load_for_training(name: str, revision: str | None = None) -> tuple[Any, Any,
             raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder "
                              "that predicts masked pieces")
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
+        torch.manual_seed(seed)
         model = transformers.AutoModelForMaskedLM.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, **_SAFELY
         )

@@ -61,19 +61,12 @@ objectives.sentences = {}
 objectives.mlm = { every = 2 }
 objectives.tlm = { every = 2 }
 """
-NOUNS = [("cat", "katze"), ("dog", "hund"), ("house", "haus"), ("tree", "baum")]
-VERBS = [("sees", "sieht"), ("likes", "mag"), ("finds", "findet")]
-
-
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpora(toy_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two toy language pairs of 48 sentences each, and the recipe."""
     folder = tmp_path_factory.mktemp("corpora")
-    triples = list(itertools.product(NOUNS, VERBS, NOUNS))
-    german = [f"the {a} {v} a {b}\tdie {c} {w} ein {d}" for (a, c), (v, w), (b, d) in triples]
-    (folder / "toy.en-de.tsv").write_text("\n".join(german) + "\n")
-    upper = [line.replace("die", "de").replace("ein", "een") for line in german]
-    (folder / "toy.en-nl.tsv").write_text("\n".join(upper) + "\n")
+    for language in ("de", "nl"):
+        shutil.copy(toy_corpora / f"toy.en-{language}.tsv", folder)
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
 
