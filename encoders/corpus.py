@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import read_bitext
-from encoders.lexicon import PieceBitext, PieceLinks
+from encoders.lexicon import UnitBitext, UnitLinks
 from encoders.subwords import SubwordSplitter
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def find_corpora(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
 
 def read_pieces(
     files: Sequence[CorpusFile], splitter: SubwordSplitter, longest: int
-) -> tuple[PieceBitext, int]:
+) -> tuple[UnitBitext, int]:
     """The pieces of one language pair's files, and how many pairs were empty or too long."""
     source, target = _Flat(), _Flat()
     dropped = 0
@@ -93,7 +93,7 @@ def read_pieces(
                     target.add(tgt)
                 else:
                     dropped += 1
-    return PieceBitext(*source.arrays(), *target.arrays()), dropped
+    return UnitBitext(*source.arrays(), *target.arrays()), dropped
 
 
 class _Flat:
@@ -126,12 +126,12 @@ class TrainingCorpus:
     A language's probability is proportional to ``pairs ** alpha`` (Conneau & Lample, 2019).
     """
 
-    def __init__(self, bitexts: dict[str, tuple[PieceBitext, PieceLinks]], seed: int) -> None:
+    def __init__(self, bitexts: dict[str, tuple[UnitBitext, UnitLinks]], seed: int) -> None:
         self.languages = sorted(bitexts)
         self._parts = [bitexts[language] for language in self.languages]
         self._seed = seed
 
-    def bitexts(self) -> list[PieceBitext]:
+    def bitexts(self) -> list[UnitBitext]:
         """The pieces of every language pair, in a fixed order."""
         return [bitext for bitext, _ in self._parts]
 
@@ -209,7 +209,7 @@ class _Drawn(NamedTuple):
 def _join(
     rng: np.random.Generator,
     language: int,
-    bitext: PieceBitext,
+    bitext: UnitBitext,
     pairs: NDArray[np.int64],
     longest: int,
 ) -> Iterator[_Drawn]:

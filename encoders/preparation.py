@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from bitext.errors import InputError
 from bitext.text import atomic_folder, read_bitext
 from encoders.corpus import CorpusFile, TrainingCorpus, read_pieces
-from encoders.lexicon import PieceBitext, PieceLinks, align_pieces
+from encoders.lexicon import UnitBitext, UnitLinks, align_units
 from encoders.recipe import LexiconSettings, Recipe, VocabularySettings
 from encoders.static import static_vectors
 from encoders.subwords import SubwordSplitter
 from encoders.vocabulary import train_vocabulary
 
 logger = logging.getLogger(__name__)
-_Arrays = TypeVar("_Arrays", PieceBitext, PieceLinks)
+_Arrays = TypeVar("_Arrays", UnitBitext, UnitLinks)
 
 
 def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> Any:
@@ -82,27 +82,27 @@ def prepare_corpus(
     for pair in sorted(languages):
         own = [file for file in files if f"{file.source}-{file.target}" == pair]
 
-        def read(own: list[CorpusFile] = own, pair: str = pair) -> PieceBitext:
+        def read(own: list[CorpusFile] = own, pair: str = pair) -> UnitBitext:
             bitext, dropped = read_pieces(own, splitter, recipe.max_sentence_pieces)
             logger.info("%s: %d pairs, %d empty or too long", pair, len(bitext), dropped)
             return bitext
 
-        bitext = _cached(folder / f"{pair}.pieces.npz", PieceBitext, read)
+        bitext = _cached(folder / f"{pair}.pieces.npz", UnitBitext, read)
         if not len(bitext):
             raise InputError(
                 f"corpora: {pair} has no sentence pair of 1 to {recipe.max_sentence_pieces} pieces"
             )
 
-        def link(bitext: PieceBitext = bitext, pair: str = pair) -> PieceLinks:
+        def link(bitext: UnitBitext = bitext, pair: str = pair) -> UnitLinks:
             return link_pieces(bitext, recipe.lexicon, pair)
 
-        parts[pair] = bitext, _cached(folder / f"{pair}.links.npz", PieceLinks, link)
+        parts[pair] = bitext, _cached(folder / f"{pair}.links.npz", UnitLinks, link)
     return TrainingCorpus(parts, recipe.seed)
 
 
-def link_pieces(bitext: PieceBitext, settings: LexiconSettings, pair: str) -> PieceLinks:
+def link_pieces(bitext: UnitBitext, settings: LexiconSettings, pair: str) -> UnitLinks:
     """The guiding links of one language pair, and a word in the log on how many there are."""
-    links = align_pieces(bitext, iterations=settings.iterations, threshold=settings.threshold)
+    links = align_units(bitext, iterations=settings.iterations, threshold=settings.threshold)
     pieces = min(len(bitext.source), len(bitext.target))
     logger.info("%s: %.2f guiding links a piece", pair, len(links.source) / max(1, pieces))
     return links

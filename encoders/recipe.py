@@ -51,8 +51,8 @@ class ModelSettings(_Strict):
 class LexiconSettings(_Strict):
     """The statistical links that guide the word objective (``encoders/lexicon.py``)."""
 
-    iterations: Positive = 5
-    threshold: float = Field(0.3, gt=0, lt=1)
+    iterations: Positive = 7
+    threshold: float = Field(0.1, gt=0, lt=1)
 
 
 class ObjectiveSettings(_Strict):

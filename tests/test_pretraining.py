@@ -22,7 +22,7 @@ from bitext.errors import BitextError
 from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.corpus import CorpusFile, TrainingCorpus, find_corpora, read_pieces
 from encoders.encoder import Encoder
-from encoders.lexicon import align_pieces
+from encoders.lexicon import align_units
 from encoders.recipe import Recipe, read_recipe
 from encoders.subwords import SubwordSplitter
 from encoders.training import pretrain
@@ -207,7 +207,7 @@ def corpus(corpora: Path, trained: Path) -> TrainingCorpus:
         file = CorpusFile(corpora / f"toy.en-{language}.tsv", "en", language)
         bitext, dropped = read_pieces([file], splitter, 60)
         assert dropped == 0
-        parts[language] = bitext, align_pieces(bitext)
+        parts[language] = bitext, align_units(bitext)
     return TrainingCorpus(parts, seed=1)
 
 
