@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.corpus import ParallelSentences, Sentences
-from encoders.lexicon import PieceLinks
+from encoders.lexicon import UnitLinks
 
 _ROUND = 100_000
 """Pairs that are drawn, sorted by length and cut into batches together."""
@@ -62,7 +62,7 @@ class TrainingCorpus:
     """
 
     def __init__(
-        self, parts: dict[str, tuple[ParallelSentences, PieceLinks | None]], seed: int
+        self, parts: dict[str, tuple[ParallelSentences, UnitLinks | None]], seed: int
     ) -> None:
         self.languages = sorted(parts)
         self._parts = [parts[language] for language in self.languages]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from encoders.corpus import (
     read_monolingual,
     read_pairs,
 )
-from encoders.lexicon import PieceLinks, align_pieces
+from encoders.lexicon import UnitLinks, align_units
 from encoders.recipe import LexiconSettings, Recipe, Training, VocabularySettings
 from encoders.static import static_vectors
 from encoders.vocabulary import train_vocabulary
+from encoders.words import number_words
 
 logger = logging.getLogger(__name__)
 _SIDES = ("source", "target")
@@ -104,12 +105,15 @@ def prepare_streams(training: Training, tokenizer: Any, data: Path, folder: Path
     """
     reader = PieceReader(tokenizer)
     longest = training.max_sentence_pieces
-    linked = training.lexicon if training.reads("links") else None
+
+    def link(pairs: ParallelSentences) -> UnitLinks:
+        return link_words(pairs, training.lexicon, reader.names)
+
     pairs = _prepare_parts(
         find_corpora(training.corpora, data),
         folder,
         lambda files: read_pairs(files, reader, longest),
-        linked,
+        link if training.reads("links") else None,
     )
     text = _prepare_parts(
         find_monolingual(training.monolingual, data),
@@ -117,7 +121,7 @@ def prepare_streams(training: Training, tokenizer: Any, data: Path, folder: Path
         lambda files: read_monolingual(files, reader, longest),
         None,
     )
-    gold: dict[str, tuple[ParallelSentences, PieceLinks | None]] = {}
+    gold: dict[str, tuple[ParallelSentences, UnitLinks | None]] = {}
     for stem in training.gold:
         gold[stem] = read_gold_pairs(data / stem, reader.splitter, longest)
         if not len(gold[stem][0]):
@@ -131,19 +135,19 @@ def _prepare_parts(
     files: Iterable[CorpusFile],
     folder: Path,
     read: Callable[[list[CorpusFile]], tuple[ParallelSentences, int]],
-    lexicon: LexiconSettings | None,
-) -> dict[str, tuple[ParallelSentences, PieceLinks | None]]:
+    link: Callable[[ParallelSentences], UnitLinks] | None,
+) -> dict[str, tuple[ParallelSentences, UnitLinks | None]]:
     by_languages: dict[str, list[CorpusFile]] = {}
     for file in files:
         by_languages.setdefault(file.languages, []).append(file)
-    parts: dict[str, tuple[ParallelSentences, PieceLinks | None]] = {}
+    parts: dict[str, tuple[ParallelSentences, UnitLinks | None]] = {}
     for name, own in sorted(by_languages.items()):
         pairs = _prepare_pieces(folder / f"{name}.pieces.npz", own, read)
         if not len(pairs):
             raise InputError(
                 f"{name} has no sentence{' pair' if own[0].target else ''} of a length that fits"
             )
-        links = None if lexicon is None else _prepare_links(folder, name, pairs, lexicon)
+        links = None if link is None else _prepare_links(folder / f"{name}.links.npz", pairs, link)
         parts[name] = pairs, links
     return parts
 
@@ -172,19 +176,29 @@ def _prepare_pieces(
 
 
 def _prepare_links(
-    folder: Path, name: str, pairs: ParallelSentences, settings: LexiconSettings
-) -> PieceLinks:
+    path: Path, pairs: ParallelSentences, link: Callable[[ParallelSentences], UnitLinks]
+) -> UnitLinks:
     """The guiding links between the words of one language pair."""
-    path = folder / f"{name}.links.npz"
     if not path.is_file():
-        links = align_pieces(
-            pairs.by_word(), iterations=settings.iterations, threshold=settings.threshold
-        )
-        logger.info("%s: %.1f guiding links a pair", name, len(links.source) / len(pairs))
-        arrays = {field: getattr(links, field) for field in PieceLinks.__slots__}
+        links = link(pairs)
+        logger.info("%s: %.1f guiding links a pair", path.name, len(links.source) / len(pairs))
+        arrays = {field: getattr(links, field) for field in UnitLinks.__slots__}
         _write(path, lambda at: np.savez(at, **arrays))
     with np.load(path) as found:
-        return PieceLinks(**{field: found[field] for field in PieceLinks.__slots__})
+        return UnitLinks(**{field: found[field] for field in UnitLinks.__slots__})
+
+
+def link_words(
+    pairs: ParallelSentences, settings: LexiconSettings, names: Sequence[str]
+) -> UnitLinks:
+    """Link the words of one language pair by what its own text tells.
+
+    :param names: the pieces of the vocabulary.
+    """
+    bitext, stems = number_words(pairs, names)
+    return align_units(
+        bitext, stems=stems, iterations=settings.iterations, threshold=settings.threshold
+    )
 
 
 def prepare_vectors(recipe: Recipe, corpus: TrainingCorpus, folder: Path) -> NDArray[np.float32]:

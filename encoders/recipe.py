@@ -44,8 +44,8 @@ class ModelSettings(Strict):
 class LexiconSettings(Strict):
     """The statistical links that guide word objectives (``encoders/lexicon.py``)."""
 
-    iterations: Positive = 5
-    threshold: Share = 0.3
+    iterations: Positive = 7
+    threshold: Share = 0.1
 
 
 class Stage(Strict):

@@ -23,9 +23,10 @@ from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.batches import TrainingCorpus
 from encoders.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
 from encoders.encoder import Encoder
-from encoders.lexicon import align_pieces
+from encoders.lexicon import align_units
 from encoders.recipe import Recipe, read_recipe
 from encoders.training import pretrain
+from encoders.words import number_words
 
 RECIPE = """
 corpora = ["toy.en-*.tsv"]
@@ -200,7 +201,7 @@ def corpus(corpora: Path, trained: Path) -> TrainingCorpus:
         file = CorpusFile(corpora / f"toy.en-{language}.tsv", "en", language)
         pairs, dropped = read_pairs([file], reader, 60)
         assert dropped == 0
-        parts[language] = pairs, align_pieces(pairs.by_word())
+        parts[language] = pairs, align_units(number_words(pairs, reader.names)[0])
     return TrainingCorpus(parts, seed=1)
 
 
