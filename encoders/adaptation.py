@@ -13,7 +13,6 @@ from bitext.errors import InputError
 from encoders import processes
 from encoders.batches import ReplayedCorpus, TrainingCorpus
 from encoders.checkpoint import find_device, load_for_training
-from encoders.corpus import find_corpora
 from encoders.encoder import Encoder
 from encoders.hub import find_folder, fingerprint
 from encoders.layers import blocks

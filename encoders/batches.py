@@ -4,7 +4,7 @@ run goes on with the very batch that an uninterrupted one would have taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -62,7 +62,7 @@ class TrainingCorpus:
     """
 
     def __init__(
-        self, parts: dict[str, tuple[ParallelSentences, UnitLinks | None]], seed: int
+        self, parts: Mapping[str, tuple[ParallelSentences, UnitLinks | None]], seed: int
     ) -> None:
         self.languages = sorted(parts)
         self._parts = [parts[language] for language in self.languages]
@@ -136,7 +136,9 @@ class TrainingCorpus:
         links, weights = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
         for row, (language, numbers, _) in enumerate(plan):
             pairs, linked = self._parts[language]
-            first = np.stack([sources.add(pairs.source, numbers), targets.add(pairs.target, numbers)])
+            first = np.stack(
+                [sources.add(pairs.source, numbers), targets.add(pairs.target, numbers)]
+            )
             if linked is None:
                 continue
             for place, number in enumerate(numbers):

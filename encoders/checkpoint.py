@@ -92,8 +92,10 @@ def load_for_training(
     with _LOADING, _reading(name):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         if type(config) not in masked or config.is_encoder_decoder:
-            raise InputError(f"model '{name}' is a {config.model_type} model, which has no encoder "
-                             "that predicts masked pieces")
+            raise InputError(
+                f"model '{name}' is a {config.model_type} model, which has no encoder "
+                "that predicts masked pieces"
+            )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
         torch.manual_seed(seed)
         model = transformers.AutoModelForMaskedLM.from_pretrained(

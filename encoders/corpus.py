@@ -165,7 +165,9 @@ def kind_of(piece: str) -> int:
     return UNSPACED if _UNSPACED.match(text) else LETTERS
 
 
-_UNSPACED = re.compile("[぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_UNSPACED = re.compile(
+    "[぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
 
 
 def read_pairs(
@@ -239,9 +241,7 @@ def read_gold_pairs(
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     i, j, weight = np.concatenate([np.zeros((0, 3)), *rows]).T
-    linked = UnitLinks(
-        offsets, i.astype(np.uint8), j.astype(np.uint8), weight.astype(np.float16)
-    )
+    linked = UnitLinks(offsets, i.astype(np.uint8), j.astype(np.uint8), weight.astype(np.float16))
     return ParallelSentences(flat[0].sentences(), flat[1].sentences()), linked
 
 

@@ -144,7 +144,9 @@ class Training(Strict):
                 f"there is only {have}"
             )
         if reads == "gold" and not self.gold:
-            raise ValueError(f"stage '{stage}': objective '{name}' learns from gold, which is empty")
+            raise ValueError(
+                f"stage '{stage}': objective '{name}' learns from gold, which is empty"
+            )
         if reads == "text" and not (self.monolingual or self.corpora):
             raise ValueError(f"stage '{stage}': objective '{name}' learns from text, not from gold")
 

@@ -157,4 +157,4 @@ def _event_writer(folder: Path) -> Any:
         raise InputError(
             "tensorboard = true needs TensorBoard: pip install 'bitext[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

@@ -207,7 +207,8 @@ class Trainer:
                 "the learning rate or warm up for longer"
             )
         if total.requires_grad:
-            running.scaler.scale(total / stage.accumulate).backward()
+            scaled: Any = running.scaler.scale(total / stage.accumulate)
+            scaled.backward()
         return sum(_pieces_in(view.batch) for view in views.values())
 
     def _view(self, micro: _Micro, stream: str, stage: Stage, layers: frozenset[int]) -> Step:

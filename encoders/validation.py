@@ -61,7 +61,6 @@ def _alignment_probe(dev: DevAlignment, data: Path) -> _Probe:
 def _retrieval_probe(path: Path) -> _Probe:
     pairs = list(read_bitext(path))
     sources, targets = [str(p.source) for p in pairs], [str(p.target) for p in pairs]
-    return (
-        lambda encoder, layer: 100
-        * encoder_retrieval(encoder, sources, targets, layer=layer).centred
+    return lambda encoder, layer: (
+        100 * encoder_retrieval(encoder, sources, targets, layer=layer).centred
     )

@@ -27,8 +27,8 @@ def number_words(
     """
     sides = [_keys(side) for side in (pairs.source, pairs.target)]
     keys = np.concatenate([side[0] for side in sides])
-    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    numbers = numbers.astype(np.int32)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    numbers: NDArray[np.int32] = inverse.astype(np.int32)
     here = len(sides[0][0])
     bitext = UnitBitext(numbers[:here], sides[0][1], numbers[here:], sides[1][1])
     return bitext, _stems(pairs, first, here, names)

@@ -192,7 +192,9 @@ def test_a_wrong_line_of_a_corpus_is_named(
     text = lines.splitlines()
     text[12344] = "the cat\tdie katze\ta third column"
     (tmp_path / "bad.en-de.tsv").write_text("\n".join(text) + "\n")
-    with pytest.raises(BitextError, match=r"bad.en-de.tsv, line 12345: expected .source TAB target., found 2 tabs"):
+    with pytest.raises(
+        BitextError, match=r"bad.en-de.tsv, line 12345: expected .source TAB target., found 2 tabs"
+    ):
         run(tiny_model, tmp_path, tmp_path / "out", corpora=["bad.en-de.tsv"])
 
 
@@ -207,9 +209,7 @@ def test_a_tokenizer_of_another_vocabulary(
         run(model, toy_corpora, tmp_path / "out")
 
 
-def test_another_models_run_is_refused(
-    tiny_model: Path, toy_corpora: Path, tmp_path: Path
-) -> None:
+def test_another_models_run_is_refused(tiny_model: Path, toy_corpora: Path, tmp_path: Path) -> None:
     run(tiny_model, toy_corpora, tmp_path / "out")
     other = tmp_path / "out" / "model"
     with pytest.raises(BitextError, match="holds a run of another recipe"):

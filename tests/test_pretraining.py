@@ -19,8 +19,8 @@ import transformers
 from safetensors.torch import load_file
 
 from bitext.errors import BitextError
-from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.batches import TrainingCorpus
+from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
 from encoders.encoder import Encoder
 from encoders.lexicon import align_units
@@ -62,6 +62,8 @@ objectives.sentences = {}
 objectives.mlm = { every = 2 }
 objectives.tlm = { every = 2 }
 """
+
+
 @pytest.fixture(scope="module")
 def corpora(toy_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two toy language pairs of 48 sentences each, and the recipe."""
@@ -225,7 +227,10 @@ def test_batches_hold_to_their_budget_and_links_to_their_words(
         row, i, j = batch.links.T
         assert (i <= batch.source_words[row].max(axis=1)).all()
         assert (j <= batch.target_words[row].max(axis=1)).all()
-        for pieces, words in ((batch.source, batch.source_words), (batch.target, batch.target_words)):
+        for pieces, words in (
+            (batch.source, batch.source_words),
+            (batch.target, batch.target_words),
+        ):
             np.testing.assert_array_equal(pieces < 0, words < 0)
             steps = np.diff(words, axis=1)[words[:, 1:] >= 0]
             assert set(steps.tolist()) <= {0, 1}  # words count on through joined pairs
