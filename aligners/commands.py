@@ -59,6 +59,10 @@ Distortion = Annotated[
     float | None,
     typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Drop links that score less, 0 to 1; default: the model's own."),
+]
 Chunk = Annotated[int, typer.Option(min=1, help="Pairs read and aligned at a time.")]
 Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0:0.9134.")]
 Gold = Annotated[Path | None, typer.Option(help="Score against this file, on stderr.")]
@@ -82,6 +86,7 @@ def align(
     device: Device = "cpu",
     unit: Unit = None,
     distortion: Distortion = None,
+    threshold: Threshold = None,
     too_long: TooLong = "error",
     chunk: Chunk = 256,
     raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,
@@ -99,7 +104,7 @@ def align(
     """
     from aligners.aligner import Aligner, check_choices
 
-    check_choices(method=method, unit=unit, distortion=distortion)
+    check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
     inputs = _read(file, target, raw)
     expected = None
     if gold is not None:
@@ -113,6 +118,7 @@ def align(
         layer=layer,
         unit=unit,
         distortion=distortion,
+        threshold=threshold,
         too_long=too_long,
     )
     inputs, pairs = tee(inputs)

@@ -69,12 +69,27 @@ def _draw_quality(axes: Any, analysis: Analysis) -> None:
         if all(unit in report.aer for report in reports):
             values = [100 * report.aer[unit] for report in reports]
             _line(axes, layers, values, f"AER, unit {unit}", colour, mark)
-    _frame(axes, layers, "Retrieval accuracy and AER", "percent", (0, 100))
-    chosen = {"retrieval": (analysis.retrieval.layer, _BLUE)}
-    if analysis.gold_pairs:
-        chosen["alignment"] = (analysis.alignment.layer, _RED)
-    for layer, colour in chosen.values():
-        axes.axvline(layer, color=colour, linewidth=6, alpha=0.12, zorder=0)
+    _ring(axes, analysis)
+    _frame(
+        axes, layers, "Retrieval (higher is better) and AER (lower is better)", "percent", (0, 100)
+    )
+
+
+def _ring(axes: Any, analysis: Analysis) -> None:
+    """Mark the settings that are recommended; other poolings than the mean lie off the curves."""
+    align, retrieve = analysis.alignment, analysis.retrieval
+    points = [(retrieve.layer, 100 * retrieve.accuracy)]
+    if align.unit is not None:
+        points.append((align.layer, 100 * analysis.layers[align.layer].aer[align.unit]))
+    axes.plot(
+        *zip(*points, strict=True),
+        linestyle="none",
+        marker="o",
+        markersize=14,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        label="recommended",
+    )
 
 
 def _draw_geometry(axes: Any, analysis: Analysis) -> None:
