@@ -41,16 +41,18 @@ class Aligner:
     pieces are; the link scores the mean similarity of its linked pieces. With ``unit="word"`` the
     words are matched, each by the mean of its pieces' vectors. Threads may share an aligner.
 
-    What is left ``None`` is what the model's preset says.
+    What is left ``None`` is what the model's preset says. Its threshold was measured with its own
+    layer, unit and distortion: where one of them is another, the threshold is 0.
 
     :param method: one of ``MATCHERS``.
     :param layer: whose hidden states are compared, 0 (embeddings) to ``encoder.layers``.
     :param unit: one of ``UNITS``.
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
+    :param threshold: links that score less are dropped, 0 (none) to 1.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
         ``windows``, which encodes it in overlapping windows.
     :raises UnknownNameError: if method, layer or unit does not exist.
-    :raises InputError: if ``distortion`` is not in [0, 1].
+    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
     """
 
     def __init__(
@@ -61,18 +63,23 @@ class Aligner:
         layer: int | None = None,
         unit: str | None = None,
         distortion: float | None = None,
+        threshold: float | None = None,
         too_long: str = "error",
     ) -> None:
         preset = encoder.preset.alignment
         method = preset.method if method is None else method
         unit = preset.unit if unit is None else unit
         distortion = preset.distortion if distortion is None else distortion
-        check_choices(method=method, unit=unit, distortion=distortion)
+        check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
         self.encoder = encoder
         self.method = method
         self.layer = encoder.check_layer(layer, "alignment")
         self.unit = unit
         self.distortion = distortion
+        if threshold is None:
+            measured = (encoder.check_layer(None, "alignment"), preset.unit, preset.distortion)
+            threshold = preset.threshold if (self.layer, unit, distortion) == measured else 0.0
+        self.threshold = threshold
         self.too_long = too_long
 
     @property
@@ -92,6 +99,7 @@ class Aligner:
             f"unit {self.unit}",
             f"method {method}",
             f"distortion {self.distortion:g}",
+            *([f"threshold {self.threshold:g}"] if self.threshold else []),
         ]
         return " | ".join(parts)
 
@@ -146,7 +154,8 @@ class Aligner:
                     alignments.append(Alignment())
                 else:
                     links = MATCHERS[method](compared)
-                    alignments.append(_join_words(links, compared, source.word_of, target.word_of))
+                    joined = _join_words(links, compared, source.word_of, target.word_of)
+                    alignments.append(joined.above(self.threshold) if self.threshold else joined)
         return found
 
     def _encode(
@@ -190,18 +199,21 @@ class Aligner:
         return distort(compared, self.distortion)
 
 
-def check_choices(*, method: str | None, unit: str | None, distortion: float | None) -> None:
+def check_choices(
+    *, method: str | None, unit: str | None, distortion: float | None, threshold: float | None
+) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
     :raises UnknownNameError: if method or unit does not exist.
-    :raises InputError: if ``distortion`` is not in [0, 1].
+    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
     """
     if method is not None:
         _check_method(method)
     if unit is not None and unit not in UNITS:
         raise UnknownNameError(choose_from("unit", unit, UNITS))
-    if distortion is not None and not 0 <= distortion <= 1:
-        raise InputError(f"distortion must be from 0 to 1, got {distortion:g}")
+    for name, share in (("distortion", distortion), ("threshold", threshold)):
+        if share is not None and not 0 <= share <= 1:
+            raise InputError(f"{name} must be from 0 to 1, got {share:g}")
 
 
 def _check_method(method: str) -> None:

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bitext.errors import InputError, MismatchError, TooLongError
+from bitext.errors import MismatchError, TooLongError
+from bitext.gold import check_gold_index, gold_from_zero, read_gold_of
 from bitext.progress import report_progress
 from bitext.text import (
     atomic_write,
@@ -29,6 +30,7 @@ from encoders.options import (
     AsJson,
     Device,
     Dtype,
+    GoldIndex,
     Layer,
     Model,
     Revision,
@@ -57,13 +59,13 @@ Distortion = Annotated[
     float | None,
     typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Drop links that score less, 0 to 1; default: the model's own."),
+]
 Chunk = Annotated[int, typer.Option(min=1, help="Pairs read and aligned at a time.")]
 Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0:0.9134.")]
 Gold = Annotated[Path | None, typer.Option(help="Score against this file, on stderr.")]
-GoldIndex = Annotated[
-    int | None,
-    typer.Option(min=0, max=1, help="The number of the first word in gold; default: 0, checked."),
-]
 
 
 class _Input(NamedTuple):
@@ -84,6 +86,7 @@ def align(
     device: Device = "cpu",
     unit: Unit = None,
     distortion: Distortion = None,
+    threshold: Threshold = None,
     too_long: TooLong = "error",
     chunk: Chunk = 256,
     raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,
@@ -101,12 +104,12 @@ def align(
     """
     from aligners.aligner import Aligner, check_choices
 
-    check_choices(method=method, unit=unit, distortion=distortion)
+    check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
     inputs = _read(file, target, raw)
     expected = None
     if gold is not None:
         held = list(inputs)
-        expected = _read_gold(gold, gold_index, [item.pair for item in held])
+        expected = read_gold_of(gold, gold_index, [item.pair for item in held])
         inputs = iter(held)
     encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
     aligner = Aligner(
@@ -115,6 +118,7 @@ def align(
         layer=layer,
         unit=unit,
         distortion=distortion,
+        threshold=threshold,
         too_long=too_long,
     )
     inputs, pairs = tee(inputs)
@@ -149,7 +153,7 @@ def evaluate_alignment(
             f"{name_of(hypothesis)} and {name_of(gold)} have {len(hypotheses)} and "
             f"{len(expected)} lines; they must have one a pair"
         )
-    expected = _from_zero(gold, expected, gold_index)
+    expected = gold_from_zero(gold, expected, gold_index)
     score = _score(gold, hypotheses, expected, gold_index, f"bitext {__version__}")
     print(_score_line(score, as_json))
 
@@ -179,47 +183,6 @@ def _segmented(pair: SentencePair) -> _Input:
 def _text(side: Side) -> str:
     assert isinstance(side, str), "files hold raw text"
     return side
-
-
-def _read_gold(
-    path: Path, gold_index: int | None, pairs: Sequence[SentencePair]
-) -> list[GoldAlignment]:
-    """Gold counted from 0; refused before any work is done if it is not gold of ``pairs``."""
-    gold = _from_zero(path, read_gold(path, pairs=len(pairs)), gold_index)
-    lengths = [(len(pair.source), len(pair.target)) for pair in pairs]
-    _check_gold_index(path, gold, gold_index, lengths=lengths)
-    return gold
-
-
-def _from_zero(
-    path: str | Path, gold: list[GoldAlignment], gold_index: int | None
-) -> list[GoldAlignment]:
-    from bitext.scoring import from_one
-
-    if gold_index != 1:
-        return gold
-    try:
-        return from_one(gold)
-    except InputError as error:
-        raise InputError(f"{name_of(path)}: {error}") from None
-
-
-def _check_gold_index(
-    path: str | Path,
-    gold: Sequence[GoldAlignment],
-    gold_index: int | None,
-    *,
-    lengths: Sequence[tuple[int, int]] | None = None,
-    hypotheses: Sequence[Alignment] | None = None,
-) -> None:
-    """Refuse gold that looks as if it counted from 1, unless somebody has said what it does."""
-    from bitext.scoring import looks_one_based
-
-    if gold_index is None and looks_one_based(gold, lengths=lengths, hypotheses=hypotheses):
-        raise InputError(
-            f"{name_of(path)} looks as if its words counted from 1: none is 0 and the links fit "
-            "better one lower; say --gold-index 1 if so, --gold-index 0 if not"
-        )
 
 
 # --- writing
@@ -267,7 +230,7 @@ def _score(
 ) -> AlignmentScore:
     from bitext.scoring import evaluate
 
-    _check_gold_index(path, gold, gold_index, hypotheses=found)
+    check_gold_index(path, gold, gold_index, hypotheses=found)
     return evaluate(found, gold, signature=f"{made_by} | gold from {gold_index or 0}")
 
 

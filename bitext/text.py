@@ -242,21 +242,43 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
 
     :raises InputError: if there cannot be such a file.
     """
-    target = _ordinary(Path(path), Path.is_file, "a file")
-    temporary = _beside(target)
-    with _as_input_error(target):
-        file = open(temporary, "x", encoding="utf-8", newline="\n")  # noqa: SIM115
-    try:
+    with _replacing(Path(path)) as (target, temporary):
+        with _as_input_error(target):
+            file = open(temporary, "x", encoding="utf-8", newline="\n")  # noqa: SIM115
         with file:
             yield file
-            with _as_input_error(target):
-                file.flush()
-                os.fsync(file.fileno())
+            _sync_file(file, target)
+
+
+@contextmanager
+def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+    """The same for a file of bytes."""
+    with _replacing(Path(path)) as (target, temporary):
+        with _as_input_error(target):
+            file = open(temporary, "xb")  # noqa: SIM115
+        with file:
+            yield file
+            _sync_file(file, target)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Where ``path`` leads, and a name beside it whose file takes its place when the block ends."""
+    target = _ordinary(path, Path.is_file, "a file")
+    temporary = _beside(target)
+    try:
+        yield target, temporary
         with _as_input_error(target):
             os.replace(temporary, target)
             _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_file(file: IO[str] | IO[bytes], target: Path) -> None:
+    with _as_input_error(target):
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -21,6 +21,10 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
 TooLong = Annotated[
     str, typer.Option(help="Sentences beyond the model's length: error or windows.")
 ]
+GoldIndex = Annotated[
+    int | None,
+    typer.Option(min=0, max=1, help="The number of the first word in gold; default: 0, checked."),
+]
 AllowDownload = Annotated[
     bool, typer.Option("--allow-download", help="Fetch a model that is not here.")
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bitext.errors import InputError
+from bitext.text import atomic_write
 
 BUNDLED = "bundled"
 """The name of the model that comes with the package."""
@@ -24,6 +27,7 @@ class AlignmentPreset(_Strict):
     method: str = "itermax"
     unit: str = "piece"
     distortion: float = Field(0.0, ge=0, le=1)
+    threshold: float = Field(0.0, ge=0, le=1)  # links that score less are dropped
 
 
 class RetrievalPreset(_Strict):
@@ -31,6 +35,8 @@ class RetrievalPreset(_Strict):
 
     layer: int | None = Field(None, ge=0)  # two thirds of the way up, if not named
     pooling: str = "mean"
+    centred: bool = False  # whether each language's mean is best taken away
+    threshold: float | None = Field(None, ge=-1, le=1)  # the least cosine of a hit; None: any
 
 
 class Preset(_Strict):
@@ -38,6 +44,28 @@ class Preset(_Strict):
 
     alignment: AlignmentPreset = AlignmentPreset()
     retrieval: RetrievalPreset = RetrievalPreset()
+
+
+def write_preset(folder: Path, measured: Mapping[str, Mapping[str, object]]) -> Preset:
+    """Change the ``measured`` keys of a checkpoint folder's preset and keep its others.
+
+    A threshold belongs to the vectors that it was measured with: where another layer, or anything
+    else of the task, changes and no threshold was measured, an old one goes.
+
+    :param measured: task -> key -> value.
+    :raises InputError: if the ``bitext.json`` that is there cannot be read, or none be written.
+    """
+    changed = read_preset(folder).model_dump(exclude_unset=True)
+    for task, values in measured.items():
+        keys = changed.setdefault(task, {})
+        if any(keys.get(key) != value for key, value in values.items()):
+            keys.pop("threshold", None)
+        keys.update(values)
+    preset = Preset.model_validate(changed)
+    with atomic_write(folder / PRESET_FILE) as file:
+        json.dump(preset.model_dump(exclude_unset=True), file, indent=2)
+        file.write("\n")
+    return preset
 
 
 def read_preset(folder: Path) -> Preset:

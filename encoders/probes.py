@@ -7,7 +7,7 @@ errors of ``bitext evaluate retrieval``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,9 +80,11 @@ def align_layers(
     units: Sequence[str] = UNITS,
     distortion: float = 0.0,
     too_long: str = "error",
+    progress: Callable[[int], None] | None = None,
 ) -> dict[tuple[int, str], list[Alignment]]:
     """The mutual-argmax links of several layers and units, from one encoding of the sentences.
 
+    :param progress: called with the number of sentences done since the last call.
     :return: by (layer, unit), one alignment a pair, in the order given.
     :raises UnknownNameError: if a layer or unit does not exist.
     """
@@ -101,6 +103,8 @@ def align_layers(
             ]
             where = f"model '{encoder.name}' at layer {layer}"
             alignments += _link(units_of_sides, len(sides), distortion, where)
+        if progress is not None:
+            progress(2 * len(sides))
     return found
 
 

@@ -57,7 +57,8 @@ class RunningMean:
         if len(self._different) < MEAN_SENTENCES:
             raise InputError(
                 f"the mean of language '{self.language}' needs at least {MEAN_SENTENCES} different "
-                f"sentences, got {len(self._different)}; set it from other text of that language"
+                f"sentences, got {len(self._different)}; set it from other text of that language, "
+                "or do not centre"
             )
         return (self._sum / self._count).astype(np.float32)
 

@@ -113,8 +113,12 @@ def index(
         bool, typer.Option("--with-language", help="Lines are 'language TAB sentence'.")
     ] = False,
     centre: Annotated[
-        bool, typer.Option("--centre", help="Take its language's mean away from each vector.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--centre/--raw",
+            help="Take its language's mean away from each vector; default: as suits the model.",
+        ),
+    ] = None,
     mean: Annotated[
         list[str] | None,
         typer.Option(help="LANGUAGE=FILE: take that language's mean from this text. Repeatable."),
@@ -146,7 +150,9 @@ def index(
     opened = (
         _existing_index(output, choice, layer, pooling, centre)
         if add
-        else _new_index(output, choice, layer, pooling, centre, overwrite)
+        else _new_index(
+            output, choice, layer, pooling, centre, language is not None or with_language, overwrite
+        )
     )
     with opened as (filled, encoder), report_progress("sentences", show=progress) as done:
         vectors = {}
@@ -162,13 +168,15 @@ def index(
 
 @contextmanager
 def _existing_index(
-    folder: Path, choice: ModelChoice, layer: int | None, pooling: str | None, centre: bool
+    folder: Path, choice: ModelChoice, layer: int | None, pooling: str | None, centre: bool | None
 ) -> Iterator[tuple[TextIndex, Encoder]]:
     from retrieval.text_index import TextIndex
 
     found = TextIndex.load(folder)
     if centre and not found.centring:
         raise MismatchError(f"index {folder} was built without --centre")
+    if centre is False and found.centring:
+        raise MismatchError(f"index {folder} was built with --centre")
     encoder = choice.load(found.manifest)
     found.check(encoder, layer=layer, pooling=pooling)
     yield found, encoder
@@ -180,22 +188,36 @@ def _new_index(
     choice: ModelChoice,
     layer: int | None,
     pooling: str | None,
-    centre: bool,
+    centre: bool | None,
+    has_language: bool,
     overwrite: bool,
 ) -> Iterator[tuple[TextIndex, Encoder]]:
     """An index under another name, which becomes ``folder`` when the block ends well."""
+    from retrieval.encoding import centring_of
     from retrieval.manifest import MANIFEST_FILE
     from retrieval.text_index import TextIndex
 
     _check_output(folder, overwrite)
     encoder = choice.load()
+    centring = centring_of(encoder, layer, pooling, centre)
+    if centring and not has_language:
+        print(
+            f"model '{encoder.name}' is best centred, which needs --language; this index is raw",
+            file=sys.stderr,
+        )
+        centring = False
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        made = TextIndex.create(new, encoder, layer=layer, pooling=pooling, centring=centre)
+        made = TextIndex.create(new, encoder, layer=layer, pooling=pooling, centring=centring)
         yield made, encoder
 
 
 def _check_options(
-    language: str | None, with_language: bool, centre: bool, add: bool, overwrite: bool, mean: bool
+    language: str | None,
+    with_language: bool,
+    centre: bool | None,
+    add: bool,
+    overwrite: bool,
+    mean: bool,
 ) -> None:
     """:raises InputError: if options contradict one another."""
     if language is not None and with_language:
@@ -248,6 +270,10 @@ def retrieve(
     language: Annotated[
         str | None, typer.Option(help="Of the queries; a centred index must know it.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="The least cosine of a hit; default: the model's own."),
+    ] = None,
     skip_empty: SkipEmpty = False,
     model: IndexModel = None,
     revision: Revision = None,
@@ -283,6 +309,7 @@ def retrieve(
                 k=k,
                 encoder=encoder,
                 language=language,
+                threshold=threshold,
                 too_long=too_long,
                 before=before,
             )

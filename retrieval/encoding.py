@@ -52,6 +52,28 @@ def space_of(
     )
 
 
+def is_preset(encoder: Encoder, space: Space) -> bool:
+    """Whether vectors are made as the model's preset says.
+
+    Its centring and its threshold were measured with such vectors, and say nothing of others.
+    """
+    own = space_of(encoder, None, None)
+    return (space.layer, space.pooling) == (own.layer, own.pooling)
+
+
+def centring_of(
+    encoder: Encoder, layer: int | None, pooling: str | None, centring: bool | None
+) -> bool:
+    """``centring``; without one, what suits the model.
+
+    :param layer: ``None`` for the model's preset; so ``pooling``.
+    """
+    if centring is not None:
+        return centring
+    preset = encoder.preset.retrieval
+    return preset.centred and is_preset(encoder, space_of(encoder, layer, pooling))
+
+
 def encode(
     encoder: Encoder,
     texts: Sequence[str],

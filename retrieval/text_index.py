@@ -33,7 +33,7 @@ from retrieval.addition import (
     digest_of_mean,
     digest_of_means,
 )
-from retrieval.encoding import Progress, check_directions, chunks, encode, space_of
+from retrieval.encoding import Progress, check_directions, chunks, encode, is_preset, space_of
 from retrieval.index import Index
 from retrieval.manifest import (
     MANIFEST_FILE,
@@ -184,6 +184,7 @@ class TextIndex:
         language: str | None = None,
         layer: int | None = None,
         pooling: str | None = None,
+        threshold: float | None = None,
         too_long: str = "error",
         before: int = 0,
     ) -> list[list[Hit]]:
@@ -191,6 +192,8 @@ class TextIndex:
 
         :param language: of the queries; a centred index must know it, another one does not ask.
         :param layer: ``None`` for the index's own, the only one it accepts; so ``pooling``.
+        :param threshold: the least cosine of a hit; ``None`` for that of the model's preset, if it
+            has one and the index is made as it says.
         :param before: how many queries came before these, for the number in a message.
         :raises MismatchError: if model, layer or pooling are not those the index was built with.
         :raises UnknownNameError: if the index is centred and has no mean for ``language``.
@@ -200,7 +203,15 @@ class TextIndex:
         mean = self._mean(language) if self.centring else None
         vectors = encode(encoder, queries, space, too_long=too_long, what="query", before=before)
         check_directions(vectors, queries, what="query", before=before)
-        return self._hits(vectors if mean is None else centre(vectors, mean), k)
+        hits = self._hits(vectors if mean is None else centre(vectors, mean), k)
+        least = self._threshold(encoder) if threshold is None else threshold
+        return [[hit for hit in some if hit.score >= least] for some in hits]
+
+    def _threshold(self, encoder: Encoder) -> float:
+        preset = encoder.preset.retrieval
+        if preset.threshold is None or preset.centred != self.centring:
+            return -np.inf
+        return preset.threshold if is_preset(encoder, self.manifest) else -np.inf
 
     def check(
         self, encoder: Encoder, *, layer: int | None = None, pooling: str | None = None

@@ -71,16 +71,24 @@ class Indexes:
             return known.index
 
     def create(
-        self, name: str, encoder: Encoder, *, layer: int | None, pooling: str | None, centring: bool
+        self,
+        name: str,
+        encoder: Encoder,
+        *,
+        layer: int | None,
+        pooling: str | None,
+        centring: bool | None,
     ) -> tuple[TextIndex, bool]:
         """Make the index ``name``, or find it there with these settings; whether it is new.
 
-        :param layer: ``None`` for the model's preset; so ``pooling``.
+        :param layer: ``None`` for the model's preset; so ``pooling`` and ``centring``.
         :raises MismatchError: if it is there with other settings.
         :raises TooLargeError: if there are as many indexes as there may be.
         """
+        from retrieval.encoding import centring_of
         from retrieval.text_index import TextIndex
 
+        centring = centring_of(encoder, layer, pooling, centring)
         pooling = pooling or encoder.preset.retrieval.pooling
         with self._lock:
             path = self._changeable(name)

@@ -118,7 +118,7 @@ Pairs = TypeAliasType("Pairs", Annotated[list[Pair], FailFast()])
 class AlignRequest(Body):
     """One pair (`source` and `target`) or many (`pairs`).
 
-    What is left out is what suits the model: its own method, layer, unit and distortion.
+    What is left out is what suits the model: its own method, layer, unit, distortion and threshold.
     """
 
     model_config = ConfigDict(
@@ -145,6 +145,9 @@ class AlignRequest(Body):
     unit: Unit | None = Field(None, description="What is matched.")
     distortion: float | None = Field(
         None, ge=0, le=1, description="How much distant positions count less."
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Links that score less are dropped; none: the model's own."
     )
     too_long: TooLongField = "error"
 
@@ -222,6 +225,9 @@ class RetrieveRequest(Body):
     language: Language | None = Field(
         None, description="Of the queries; needed where the index is centred."
     )
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="The least cosine of a hit; none: the model's own, if any."
+    )
     too_long: TooLongField = "error"
 
 
@@ -251,8 +257,10 @@ class IndexSettings(Body):
     model: ModelName = None
     layer: Layer = None
     pooling: Pooling | None = Field(None, description="Of pieces; none: the model's own.")
-    centring: bool = Field(
-        False, description="Take each language's mean away; queries must then name theirs."
+    centring: bool | None = Field(
+        None,
+        description="Take each language's mean away; queries must then name theirs. None: as "
+        "suits the model.",
     )
 
 

@@ -166,7 +166,7 @@ def test_without_a_command_the_help_goes_to_stderr(run: Bitext, args: list[str])
         (
             ["algin"],
             "bitext: unknown command 'algin'; choose one of: align, download, embed, evaluate, "
-            "index, models, pretrain, retrieve, serve",
+            "index, inspect, models, pretrain, retrieve, serve",
         ),
         (["alignment"], "bitext: unknown command 'alignment'; choose one of: align,"),
         (["evaluate alignment"], "bitext: unknown command 'evaluate alignment'; choose one of:"),

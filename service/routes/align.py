@@ -41,7 +41,12 @@ async def align(request: AlignRequest, state: StateOf) -> AlignResponse:
 def _align(request: AlignRequest, state: State) -> AlignResponse:
     from aligners.aligner import Aligner, check_choices
 
-    check_choices(method=request.method, unit=request.unit, distortion=request.distortion)
+    check_choices(
+        method=request.method,
+        unit=request.unit,
+        distortion=request.distortion,
+        threshold=request.threshold,
+    )
     sides = [
         (
             _split(pair.source, f"pair {number}, source", state),
@@ -55,6 +60,7 @@ def _align(request: AlignRequest, state: State) -> AlignResponse:
         layer=request.layer,
         unit=request.unit,
         distortion=request.distortion,
+        threshold=request.threshold,
         too_long=request.too_long,
     )
     found = aligner.align([SentencePair(source.words, target.words) for source, target in sides])

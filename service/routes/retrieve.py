@@ -32,6 +32,7 @@ def _retrieve(request: RetrieveRequest, state: State) -> RetrieveResponse:
             k=request.k,
             encoder=encoder,
             language=request.language,
+            threshold=request.threshold,
             too_long=request.too_long,
         )
     return RetrieveResponse(
