@@ -13,6 +13,7 @@ import torch
 import transformers
 from torch.nn import functional
 
+from bitext.errors import InputError
 from encoders.batches import Batch
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.agreement import disagreement
@@ -30,6 +31,7 @@ from encoders.objectives.mixing import (
     replace_phrases,
 )
 from encoders.objectives.network import Network
+from encoders.objectives.probing import check_masks
 from encoders.objectives.recovery import mix_embeddings
 from encoders.objectives.step import Step
 
@@ -40,21 +42,9 @@ OUTSIDE = {"clpc", "psi"}  # judge sentences: they do not predict pieces
 @pytest.fixture(scope="module", params=["xlm-roberta", "bert"])
 def network(tiny_model: Path, request: pytest.FixtureRequest) -> Network:
     """Two layers of random weights without dropout; BERT counts positions from 0."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
-    config: Any = transformers.AutoConfig.from_pretrained(tiny_model)
-    if request.param == "bert":
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        config = transformers.BertConfig(
-            **{name: getattr(config, name) for name in sizes},
-            intermediate_size=32,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
-    torch.manual_seed(0)
-    model: Any = transformers.AutoModelForMaskedLM.from_config(config)
-    for parameter in model.parameters():
-        parameter.data += 0.3 * torch.randn_like(parameter)
-    return Network(model.eval(), tokenizer)
+    dropout = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
+    positions = {"max_position_embeddings": 66, "bos_token_id": 0, "eos_token_id": 2}
+    return tiny(tiny_model, request.param, **dropout, **positions)
 
 
 def rows(sentences: Iterable[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -104,6 +94,24 @@ LINKS = [(0, 0, 0), (0, 1, 1), (0, 3, 2), (1, 0, 4), (1, 2, 0)]
 
 def value(loss: torch.Tensor) -> float:
     return float(loss.detach())
+
+
+def tiny(tiny_model: Path, kind: str, **sizes: Any) -> Network:
+    """A network of any architecture, with the tokenizer of the tiny model."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, **sizes}
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        hidden_size=16,
+        **sizes,
+    )
+    torch.manual_seed(0)
+    model: Any = transformers.AutoModelForMaskedLM.from_config(config)
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return Network(model.eval(), tokenizer)
 
 
 # of all of them
@@ -162,6 +170,27 @@ def test_the_generator_decides_all_that_is_random(name: str, network: Network) -
     objective = make(name, network)
     losses = [objective(make_step(network, SOURCE, TARGET, links=LINKS)) for _ in range(2)]
     assert torch.equal(losses[0], losses[1])
+
+
+@pytest.mark.parametrize("name", ["clm", "camlm", "btmlm"])
+def test_a_model_that_hides_nothing_is_refused(name: str, tiny_model: Path) -> None:
+    # DeBERTa reads masks in its own way
+    network = tiny(tiny_model, "deberta-v2")
+    with pytest.raises(InputError, match="a deberta-v2 model does not let pieces be hidden"):
+        make(name, network)
+
+
+def test_clwa_refuses_a_model_whose_attention_cannot_be_read(tiny_model: Path) -> None:
+    with pytest.raises(InputError, match="the attention of a deberta-v2 model cannot be read"):
+        make("clwa", tiny(tiny_model, "deberta-v2"))
+
+
+def test_a_mask_that_is_not_heeded_is_noticed(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoders.objectives.step.additive_mask", lambda allowed: None)
+    with pytest.raises(InputError, match="hidden from each other"):
+        check_masks(network)
 
 
 # clm
@@ -418,6 +447,13 @@ def test_clwr_predicts_both_sides_from_each_others_embeddings(network: Network) 
     scores = step.predict(step.encode(ids)[network.layers][:, 1])
     expected = functional.cross_entropy(scores, torch.tensor([10, 30]))
     assert value(make("clwr", network)(step)) == pytest.approx(value(expected), rel=1e-4)
+
+
+def test_clwr_mixes_embeddings_narrower_than_the_model(tiny_model: Path) -> None:
+    network = tiny(tiny_model, "albert", embedding_size=8)
+    objective = make("clwr", network)
+    assert objective.both.shape == (8,)
+    assert torch.isfinite(objective(make_step(network, SOURCE, TARGET)))
 
 
 # clpc and psi

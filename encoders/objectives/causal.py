@@ -15,8 +15,9 @@ import torch
 from pydantic import Field
 
 from encoders.objectives.masked import prediction_loss
-from encoders.objectives.network import SpecialPieces
+from encoders.objectives.network import Network, SpecialPieces
 from encoders.objectives.objective import Objective, ObjectiveSettings, Reads
+from encoders.objectives.probing import check_masks
 from encoders.objectives.step import Step
 
 
@@ -29,10 +30,17 @@ class PredictedSettings(ObjectiveSettings):
 
 
 class NextPieces(Objective[PredictedSettings]):
-    """The loss above, on every sentence alone."""
+    """The loss above, on every sentence alone.
+
+    :raises InputError: if pieces cannot be hidden from each other in this model.
+    """
 
     Settings = PredictedSettings
     reads: ClassVar[Reads] = "text"
+
+    def __init__(self, settings: PredictedSettings, network: Network) -> None:
+        super().__init__(settings, network)
+        check_masks(network)
 
     def forward(self, step: Step) -> torch.Tensor:
         ids = step.framed_text()

@@ -22,14 +22,11 @@ along the translation, not side by side at its beginning: both are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from encoders.objectives.arrange import join_rows, sentences_alone
 from encoders.objectives.causal import choose
@@ -40,15 +37,24 @@ from encoders.objectives.masked import (
     prediction_loss,
     stack,
 )
+from encoders.objectives.network import Network
 from encoders.objectives.objective import Objective, Reads, Share
+from encoders.objectives.probing import check_masks, without_dropout
 from encoders.objectives.step import Step
 
 
 class CrossMaskedPieces(Objective[MaskedSettings]):
-    """CAMLM, in both directions at once."""
+    """CAMLM, in both directions at once.
+
+    :raises InputError: if pieces cannot be hidden from each other in this model.
+    """
 
     Settings = MaskedSettings
     reads: ClassVar[Reads] = "pairs"
+
+    def __init__(self, settings: MaskedSettings, network: Network) -> None:
+        super().__init__(settings, network)
+        check_masks(network)
 
     def forward(self, step: Step) -> torch.Tensor:
         ids, positions, sides = join_pairs(step)
@@ -63,10 +69,17 @@ class BackTranslatedSettings(MaskedSettings):
 
 
 class BackTranslatedPieces(Objective[BackTranslatedSettings]):
-    """BTMLM on every sentence alone."""
+    """BTMLM on every sentence alone.
+
+    :raises InputError: if pieces cannot be hidden from each other in this model.
+    """
 
     Settings = BackTranslatedSettings
     reads: ClassVar[Reads] = "text"
+
+    def __init__(self, settings: BackTranslatedSettings, network: Network) -> None:
+        super().__init__(settings, network)
+        check_masks(network)
 
     def forward(self, step: Step) -> torch.Tensor:
         sentences = sentences_alone(step.batch)
@@ -126,14 +139,3 @@ def write(
         scores = step.predict(states[step.network.layers][blank.to(step.device)])
         scores[:, special.are(torch.arange(scores.shape[1])).to(step.device)] = -torch.inf
     return ids.masked_scatter(blank, scores.argmax(-1).cpu())
-
-
-@contextmanager
-def without_dropout(model: nn.Module | Any) -> Iterator[None]:
-    """Leave the model in the mode in which it came."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -36,8 +36,9 @@ class RecoveredWords(Objective[PredictedSettings]):
 
     def __init__(self, settings: PredictedSettings, network: Network) -> None:
         super().__init__(settings, network)
-        self.other = nn.Parameter(torch.zeros(network.dim))  # of y_j
-        self.both = nn.Parameter(torch.full((network.dim,), network.dim**-0.5))  # of x_i * y_j
+        dim = network.embed(torch.tensor(network.special.mask, device=network.device)).shape[-1]
+        self.other = nn.Parameter(torch.zeros(dim))  # of y_j
+        self.both = nn.Parameter(torch.full((dim,), dim**-0.5))  # of x_i * y_j
 
     def forward(self, step: Step) -> torch.Tensor:
         batch = step.batch
