@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from encoders.batches import Batch
+from encoders.objectives import OBJECTIVES
 from encoders.objectives.alignment import contrast_linked
 from encoders.objectives.contrastive import contrast_sentences
 from encoders.objectives.masked import choose_and_mask, join_pairs
 from encoders.objectives.network import SpecialPieces
+from encoders.objectives.objective import ObjectiveSettings
 from encoders.objectives.step import Step, additive_mask, frame, pool_by_word
 
+PAGE = Path(__file__).parent.parent / "docs" / "objectives.md"
 SPECIAL = SpecialPieces(begin=0, pad=1, end=2, mask=4, vocabulary=50)
 # Orthogonal unit vectors, so that every cosine is 1 or 0.
 X, Y, Z = torch.eye(3)
@@ -116,3 +120,17 @@ def test_masking_spares_special_pieces_and_keeps_its_proportions() -> None:
     # a random piece is, once in 50, the piece itself
     assert (of_chosen == 10).float().mean() == pytest.approx(0.1 + 0.1 / 50, abs=0.02)
     assert not SPECIAL.are(of_chosen[of_chosen != SPECIAL.mask]).any()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_page_of_objectives_has_each_with_its_settings(name: str) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"docs/objectives.md: expected one row for {name}"
+    _, _, reads, settings, _ = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    kind = OBJECTIVES[name]
+    assert reads == kind.reads
+    own = kind.Settings.model_fields.keys() - ObjectiveSettings.model_fields.keys()
+    defaults = {key: kind.Settings.model_fields[key].default for key in own}
+    written = {f"`{key}` {'top' if key == 'layer' else value}" for key, value in defaults.items()}
+    assert set(filter(None, settings.split(", "))) == written
