@@ -66,7 +66,7 @@ class Encoder:
         self.bytes = checkpoint.bytes
         self.preset = checkpoint.preset
         self._tap = LayerTap(checkpoint.model)
-        self._splitter = SubwordSplitter(checkpoint.tokenizer)
+        self._splitter = SubwordSplitter(checkpoint.tokenizer, checkpoint.preset.transliterate)
         self.layers = self._tap.layers
         config: Any = checkpoint.model.config
         self.dim = int(config.hidden_size)

@@ -38,6 +38,7 @@ class Preset(_Strict):
 
     alignment: AlignmentPreset = AlignmentPreset()
     retrieval: RetrievalPreset = RetrievalPreset()
+    transliterate: str | None = None  # before the tokenizer: encoders/languages/transliteration.py
 
 
 def read_preset(folder: Path) -> Preset:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from tokenizers import Tokenizer
@@ -51,7 +52,7 @@ class Unigram:
         self._state = state
         self._backend = backend
         self.vocabulary = backend.get_vocab(with_added_tokens=True)
-        self.scores: dict[str, float] = {text: score for text, score in state["vocab"]}
+        self.scores: dict[str, float] = dict(state["vocab"])
 
     def learnable(self, word: str) -> str:
         return word
@@ -169,7 +170,11 @@ class BytePair:
         return list(added)
 
 
-PIECE_MODELS = {"Unigram": Unigram, "WordPiece": WordPiece, "BPE": BytePair}
+PIECE_MODELS: dict[str, type[Unigram] | type[WordPiece] | type[BytePair]] = {
+    "Unigram": Unigram,
+    "WordPiece": WordPiece,
+    "BPE": BytePair,
+}
 
 
 def read_piece_model(tokenizer: Any) -> tuple[PieceModel, dict[str, Any]]:
@@ -205,13 +210,13 @@ def merge_by_rank(parts: list[str], ranks: dict[tuple[str, str], int]) -> list[s
     Example: ``merge_by_rank(["a", "b", "c"], {("b", "c"): 0, ("a", "b"): 1})`` -> ``["a", "bc"]``
     """
     while len(parts) > 1:
-        pairs = list(zip(parts, parts[1:], strict=False))
+        pairs = list(pairwise(parts))
         best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
         joined: list[str] = []
         for part in parts:
-            # a part that has just been joined is not the left one of the next pair
+            # a joined part is longer than the left one of the pair, so it is not joined again
             if joined and (joined[-1], part) == best:
                 joined[-1] += part
             else:

@@ -137,9 +137,7 @@ def _pre_tokens(backend: Tokenizer, sentences: Iterable[str]) -> Counter[str]:
     return counts
 
 
-def _learn(
-    kind: PieceModel, words: Counter[str], count: int, longest: int
-) -> dict[str, float]:
+def _learn(kind: PieceModel, words: Counter[str], count: int, longest: int) -> dict[str, float]:
     """Pieces of a unigram model and their log-probabilities, best first.
 
     The model grows until enough of its pieces are new, or the text has no more.
