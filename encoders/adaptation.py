@@ -15,7 +15,7 @@ from encoders.batches import ReplayedCorpus, TrainingCorpus
 from encoders.checkpoint import find_device, load_for_training
 from encoders.encoder import Encoder
 from encoders.hub import find_folder, fingerprint
-from encoders.layers import blocks
+from encoders.layers import find_blocks
 from encoders.objectives.network import Network
 from encoders.objectives.objective import Positive, Share, Weight
 from encoders.preparation import Streams, forget_loading, prepare_streams
@@ -158,7 +158,7 @@ def choose_trained(network: Network, tune: TuneSettings) -> None:
 
     :raises InputError: if it names blocks that the model does not have.
     """
-    stack = blocks(network.encoder, network.layers)
+    stack = find_blocks(network.encoder, network.layers)
     first, last = (1, len(stack)) if tune.layers is None else tune.layers
     if not 1 <= first <= last <= len(stack):
         raise InputError(

@@ -19,6 +19,7 @@ from torch import nn
 
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
+from encoders.languages.adapters import LanguageAdapter, load_adapter
 from encoders.preset import Preset, read_preset
 
 # transformers sets process-wide state while it loads (default dtype, log level): one at a time
@@ -46,20 +47,25 @@ class Checkpoint:
     tokenizer: Any
     fingerprint: str
     preset: Preset
+    adapter: LanguageAdapter | None = None  # is installed in the model
 
     @property
     def bytes(self) -> int:
         """Memory that the weights take."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
+        adapter = [] if self.adapter is None else self.adapter.parameters()
+        tensors = [*self.model.parameters(), *self.model.buffers(), *adapter]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def load_checkpoint(key: ModelKey) -> Checkpoint:
     """Load the encoder (or the encoder half) of a checkpoint, ready for inference.
 
+    A language adapter that lies in its folder is installed.
+
     :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
     :raises InputError: if the folder is not a checkpoint, or holds a model without an encoder.
     :raises UnknownNameError: if the dtype or device does not exist here.
+    :raises MismatchError: if its folder holds an adapter of another model.
     """
     if key.dtype not in DTYPES:
         raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
@@ -72,7 +78,8 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     model.eval().to(device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder))
+    adapter = load_adapter(model, folder)
+    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder), adapter)
 
 
 def load_for_training(
