@@ -56,6 +56,7 @@ class Stage(Strict):
     batch_tokens: Positive = 8192  # padded pieces of both sides in one batch
     accumulate: Positive = 1  # batches in one step, shared out between the processes
     learning_rate: Weight = 1e-3  # the highest; it warms up, then falls linearly to nothing
+    embedding_rate: Weight = 1.0  # of the word embeddings: times the learning rate
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     alpha: Exponent = 0.5  # of the languages' shares of the batches: p ** alpha, normalised

@@ -122,10 +122,7 @@ class Trainer:
         if state:
             _load(model, "model.", state)
             _load(objectives, "objectives.", state)
-        trained = [p for p in [*model.parameters(), *objectives.parameters()] if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True
-        )
+        optimizer = build_optimizer(self.network, objectives, stage)
         scaler = torch.amp.GradScaler(
             self.network.device.type, enabled=stage.precision == "float16"
         )
@@ -169,7 +166,7 @@ class Trainer:
         """One move of the weights; the pieces that were read for it."""
         stage, active = running.stage, _active(running, step)
         for group in running.optimizer.param_groups:
-            group["lr"] = stage.learning_rate * schedule(step, stage)
+            group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
         running.optimizer.zero_grad(set_to_none=True)
         pieces = 0
         for micro in islice(batches, share_of(stage.accumulate)):
@@ -370,6 +367,27 @@ def choose_attention(network: Network, stage: Stage) -> None:
 def share_of(accumulate: int) -> int:
     """How many of a step's batches this process computes."""
     return accumulate // processes.world()
+
+
+def build_optimizer(
+    network: Network, objectives: nn.ModuleDict, stage: Stage
+) -> torch.optim.Optimizer:
+    """AdamW over everything that may move; word embeddings have a rate of their own."""
+    embeddings = set(network.encoder.get_input_embeddings().parameters())
+    every = [*network.model.parameters(), *objectives.parameters()]
+    groups = [
+        {"params": [p for p in every if p.requires_grad and p not in embeddings], "rate": 1.0},
+        {
+            "params": [p for p in embeddings if p.requires_grad],
+            "rate": stage.embedding_rate,
+        },
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        fused=True,
+    )
 
 
 def schedule(step: int, stage: Stage) -> float:
