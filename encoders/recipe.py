@@ -51,7 +51,7 @@ class ModelSettings(_Strict):
 class LexiconSettings(_Strict):
     """The statistical links that guide the word objective (``encoders/lexicon.py``)."""
 
-    iterations: Positive = 7
+    iterations: Positive = 5
     threshold: float = Field(0.1, gt=0, lt=1)
 
 
