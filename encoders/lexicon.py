@@ -24,13 +24,13 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-NULL_PROBABILITY = 0.08
-"""Chance that a unit comes from nothing in the other sentence, as in fast_align."""
+NULL_PROBABILITY = 0.03
+"""Chance that a unit comes from nothing in the other sentence."""
 DIAGONAL = 4.0
 """How fast the first passes' prior falls with the distance from the diagonal."""
-FIRST_PASSES = 3
+FIRST_PASSES = 1
 """Passes of IBM model 1 before those of the hidden Markov model."""
-PASSES_ALONE = 2
+PASSES_ALONE = 1
 """Passes before the directions have to agree."""
 
 CONCENTRATION = 0.1
@@ -39,6 +39,10 @@ SAME_FORM = 3.0
 """Added to the prior of a unit and itself: names, numbers and signs are often left as they are."""
 SAME_STEM = 2.0
 """Added to the prior of two units of one stem: words of one origin, a name and its inflection."""
+STEM_PRIOR = 5.0
+"""Occurrences of each unit, translated as its stem is, that are added to those counted."""
+UNSEEN_STEM = 1.0
+"""Occurrences of each stem with translations never seen: of how much a rare stem is believed."""
 NULL_PRIOR = 1000.0
 """Occurrences of nothing, spread as all units are, that are added to those counted."""
 
@@ -84,21 +88,21 @@ def align_units(
     bitext: UnitBitext,
     *,
     stems: Ints | None = None,
-    iterations: int = 7,
+    iterations: int = 5,
     threshold: float = 0.1,
 ) -> UnitLinks:
     """Learn a lexicon from ``bitext`` and link its units.
 
     :param stems: the stem of each unit by its number, for instance an id of its first four
-        letters, the same in both languages; a unit that has no stem has a number of its own.
+        letters, the same in both languages.
     :param iterations: passes of expectation maximisation: first :data:`FIRST_PASSES` of IBM model
         1, the others of the hidden Markov model.
     :param threshold: links whose two directions' probabilities multiply to less are left out.
     """
     table = _Table(bitext)
     prior = table.prior(stems)
-    forward = _Direction(table.source, table.target, bitext.target, prior)
-    backward = _Direction(table.target, table.source, bitext.source, prior)
+    forward = _Direction(table.source, table.target, bitext.target, prior, stems)
+    backward = _Direction(table.target, table.source, bitext.source, prior, stems)
     for number in range(iterations):
         there, back = np.empty((2, table.cells), dtype=np.float32)
         for piece in table.slices:
@@ -224,12 +228,14 @@ class _Table:
 
 
 class _Direction:
-    """One direction of the model: each generated unit is explained by a given one, or by nothing."""
+    """One direction of the model: each generated unit comes from a given one, or from nothing."""
 
-    def __init__(self, given: Ints, generated: Ints, units: Ints, prior: Doubles) -> None:
+    def __init__(
+        self, given: Ints, generated: Ints, units: Ints, prior: Doubles, stems: Ints | None
+    ) -> None:
         self._given = given  # the explaining unit of each type
         self._prior = prior
-        self._prior_sums = np.bincount(given, prior)
+        self._stems = None if stems is None else _StemTable(given, generated, units, stems)
         self._frequency = np.bincount(units) / max(1, len(units))
         self._from_nothing = np.zeros(len(self._frequency))
         self._null: Floats = self._frequency.astype(np.float32)
@@ -268,14 +274,39 @@ class _Direction:
         2007).
         """
         types = np.bincount(table.types, counts, len(self._given) + 1)[:-1]
-        totals = np.bincount(self._given, types, len(self._prior_sums)) + self._prior_sums
-        expected = np.exp(digamma(types + self._prior) - digamma(totals)[self._given])
+        raised = types + self._prior
+        if self._stems is not None:
+            raised += STEM_PRIOR * self._stems.translation(types)
+        totals = np.bincount(self._given, raised)
+        expected = np.exp(digamma(raised) - digamma(totals)[self._given])
         self._translation = np.append(expected, 0).astype(np.float32)
         nothing = self._from_nothing + NULL_PRIOR * self._frequency
         self._null = (nothing / nothing.sum()).astype(np.float32)
         self._from_nothing[:] = 0
         self._jumps.update()
         self._learnt = True
+
+
+class _StemTable:
+    """Translations of stems, by which rare units are translated.
+
+    The units of a stem share its probability as their frequencies are.
+    """
+
+    def __init__(self, given: Ints, generated: Ints, units: Ints, stems: Ints) -> None:
+        keys = stems[given].astype(np.int64) << 32 | stems[generated]
+        types, numbers = np.unique(keys, return_inverse=True)
+        self._type = numbers.astype(np.int32)  # of each type of units
+        self._given = (types >> 32).astype(np.int32)
+        frequency = np.bincount(units)
+        of_stem = np.bincount(stems[: len(frequency)], frequency)
+        self._share = (frequency[generated] / of_stem[stems[generated]]).astype(np.float32)
+
+    def translation(self, counts: Doubles) -> Doubles:
+        """What each type's probability is by its units' stems, from the types' expected counts."""
+        stems = np.bincount(self._type, counts, len(self._given))
+        stems /= (np.bincount(self._given, stems) + UNSEEN_STEM)[self._given]
+        return stems[self._type] * self._share
 
 
 def _diagonal(generated: _Side, given: _Side) -> Floats:

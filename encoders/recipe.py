@@ -44,7 +44,7 @@ class ModelSettings(Strict):
 class LexiconSettings(Strict):
     """The statistical links that guide word objectives (``encoders/lexicon.py``)."""
 
-    iterations: Positive = 7
+    iterations: Positive = 5
     threshold: Share = 0.1
 
 
