@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from bitext.errors import InputError
+from bitext.text import read_sentences
 from encoders import processes
 from encoders.batches import ReplayedCorpus, TrainingCorpus
 from encoders.checkpoint import find_device, load_for_training
+from encoders.corpus import find_monolingual
 from encoders.encoder import Encoder
 from encoders.hub import find_folder, fingerprint
+from encoders.languages.adapters import LanguageAdapter, save_adapter
+from encoders.languages.addition import LanguageSettings, add_language
+from encoders.languages.factorisation import FactorisedEmbedding, merge
 from encoders.layers import find_blocks
 from encoders.objectives.network import Network
 from encoders.objectives.objective import Positive, Share, Weight
 from encoders.preparation import Streams, forget_loading, prepare_streams
-from encoders.preset import PRESET_FILE
+from encoders.preset import PRESET_FILE, Preset, read_preset
 from encoders.recipe import Training, check_layers, check_lengths
 from encoders.run import RunFolder
 from encoders.strict import Strict, read_toml
 from encoders.trainer import Trainer
 from encoders.training import save_model
-from encoders.validation import dev_measure
+from encoders.validation import dev_measure, encoder_of
 
 
 class LoraSettings(Strict):
-    """Low-rank additions (Hu et al., 2022) to matrices of the blocks, merged into them at the end."""
+    """Low-rank additions (Hu et al., 2022) to the blocks' matrices, merged into them at the end."""
 
     rank: Positive = 8
     alpha: Weight = 16.0  # the additions are scaled by alpha / rank
@@ -59,6 +67,7 @@ class Adaptation(Training):
     tune: TuneSettings = TuneSettings()
     replay: ReplaySettings | None = None
     teacher: str | None = None  # a model to learn from: folder or hub name
+    language: LanguageSettings | None = None  # one that the model does not know yet
 
     @model_validator(mode="after")
     def _fits_together(self) -> Adaptation:
@@ -99,58 +108,108 @@ def adapt(
     """
     place = find_device(device)
     folder = find_folder(name, revision)
+    teacher = None if settings.teacher is None else _load_teacher(settings.teacher, device)
+    model, tokenizer, dtype = load_for_training(name, revision, seed=settings.seed)
+    forget_loading(tokenizer)
     with processes.together(place):
-        model, tokenizer, dtype = load_for_training(name, revision, seed=settings.seed)
-        forget_loading(tokenizer)
-        network = Network(model.to(place), tokenizer, teacher=_teacher(settings.teacher, device))
-        check_layers(settings, network.layers)
-        _check_room(settings, network)
         with processes.one_after_the_other():
             run = RunFolder(output, settings, also=f"\n{name}@{fingerprint(folder)}\n")
-            streams = _streams(settings, tokenizer, data, run.path)
+            tokenizer, additions = _add_language(model, tokenizer, settings, data, run.path)
+            network = Network(
+                model.to(place),
+                tokenizer,
+                teacher=teacher,
+                preset=_preset(folder, settings),
+                additions=additions,
+            )
+            check_layers(settings, network.layers)
+            _check_room(settings, network)
+            streams = _prepare(settings, network, data, run.path)
         choose_trained(network, settings.tune)
         measure = dev_measure(settings.dev, data, network)
         Trainer(network, streams, settings, run, measure=measure, progress=progress).fit()
-        merge_lora(model)
         if processes.rank() == 0:
-            save_model(model, tokenizer, output / "model", dtype=dtype, beside=folder / PRESET_FILE)
+            _save(network, output / "model", dtype)
     return output / "model"
 
 
-def _teacher(name: str | None, device: str) -> Encoder | None:
+def _load_teacher(name: str, device: str) -> Encoder:
     from encoders.registry import default_registry
 
-    return None if name is None else default_registry().encoder(name, device=device)
+    return default_registry().encoder(name, device=device)
+
+
+def _add_language(
+    model: Any, tokenizer: Any, settings: Adaptation, data: Path, folder: Path
+) -> tuple[Any, dict[str, nn.Module]]:
+    """The tokenizer with the pieces of a new language, and what is trained beside the model."""
+    language = settings.language
+    if language is None:
+        return tokenizer, {}
+    files = find_monolingual(language.text, data)
+
+    def sentences() -> Iterator[str]:
+        for file in files:
+            yield from read_sentences(file.path)
+
+    tokenizer, adapter = add_language(
+        model, tokenizer, language, sentences, folder, seed=settings.seed
+    )
+    return tokenizer, {} if adapter is None else {"adapter": adapter}
+
+
+def _preset(folder: Path, settings: Adaptation) -> Preset:
+    """What the source model's preset says, and what the new language adds."""
+    preset = read_preset(folder)
+    language = settings.language
+    if language is None or language.transliterate is None:
+        return preset
+    return preset.model_copy(update={"transliterate": language.transliterate})
 
 
 def _check_room(settings: Adaptation, network: Network) -> None:
-    most = positions_of(network)
     try:
-        check_lengths(settings, most, "the model's positions,")
+        check_lengths(settings, encoder_of(network).max_pieces + 2, "the model's positions,")
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
-def positions_of(network: Network) -> int:
-    """The longest input the model takes, special pieces included."""
-    from encoders.validation import encoder_of
-
-    encoder = encoder_of(network)
-    return encoder.max_pieces + 2
-
-
-def _streams(settings: Adaptation, tokenizer: Any, data: Path, folder: Path) -> Streams:
-    streams = prepare_streams(settings, tokenizer, data, folder)
+def _prepare(settings: Adaptation, network: Network, data: Path, folder: Path) -> Streams:
+    how = {"transliterate": network.preset.transliterate}
+    streams = prepare_streams(settings, network.tokenizer, data, folder, **how)
     if settings.replay is None:
         return streams
     there = folder / "replay"
     there.mkdir(exist_ok=True)
     changed = {"corpora": settings.replay.corpora, "monolingual": [], "gold": []}
-    old = prepare_streams(settings.model_copy(update=changed), tokenizer, data, there)
+    old = prepare_streams(
+        settings.model_copy(update=changed), network.tokenizer, data, there, **how
+    )
     assert isinstance(streams.pairs, TrainingCorpus)
     assert isinstance(old.pairs, TrainingCorpus)
     mixed = ReplayedCorpus(streams.pairs, old.pairs, settings.replay.share, settings.seed)
     return replace(streams, pairs=mixed)
+
+
+def _save(network: Network, folder: Path, dtype: torch.dtype) -> None:
+    """Save the model, whatever it was trained by, as an ordinary one, and its adapter beside it."""
+    model, adapter = network.model, None
+    if "adapter" in network.additions:
+        adapter = network.additions["adapter"]
+        assert isinstance(adapter, LanguageAdapter)
+        adapter.remove()
+    merge_lora(model)
+    if isinstance(model.get_input_embeddings(), FactorisedEmbedding):
+        merge(model)
+    said = network.preset.model_dump(exclude_unset=True)
+
+    def beside(new: Path) -> None:
+        if said:
+            (new / PRESET_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        if adapter is not None:
+            save_adapter(adapter, new)
+
+    save_model(model, network.tokenizer, folder, dtype=dtype, beside=beside)
 
 
 def choose_trained(network: Network, tune: TuneSettings) -> None:
@@ -166,6 +225,9 @@ def choose_trained(network: Network, tune: TuneSettings) -> None:
             f"got {first} and {last}"
         )
     chosen = stack[first - 1 : last]
+    if "adapter" in network.additions:  # it learns the language, the model stays what it is
+        network.model.requires_grad_(False)
+        return
     if tune.method == "lora":
         network.model.requires_grad_(False)
         add_lora(chosen, tune.lora)

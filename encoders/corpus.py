@@ -123,10 +123,12 @@ class PieceReader:
     A word begins where the tokenizer's own pre-splitting begins one; besides, every sign stands
     alone, a number is a word, and every piece of Han, kana, Thai, Lao, Khmer or Burmese script is
     one: those have no spaces.
+
+    :param transliterate: see :class:`SubwordSplitter`.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.splitter = SubwordSplitter(tokenizer)
+    def __init__(self, tokenizer: Any, transliterate: str | None = None) -> None:
+        self.splitter = SubwordSplitter(tokenizer, transliterate)
         self.names: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         self._kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
         self._marked = np.array([name.startswith(("▁", "Ġ")) for name in self.names])

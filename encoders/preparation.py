@@ -96,14 +96,22 @@ def sample_sentences(
             yield ordered[number]
 
 
-def prepare_streams(training: Training, tokenizer: Any, data: Path, folder: Path) -> Streams:
+def prepare_streams(
+    training: Training,
+    tokenizer: Any,
+    data: Path,
+    folder: Path,
+    *,
+    transliterate: str | None = None,
+) -> Streams:
     """All text of a run as pieces, with guiding links where an objective reads them.
 
     :param data: the folder that the names in ``training`` are relative to.
     :param folder: the run's, where what was computed is kept.
+    :param transliterate: what is done to text before the tokenizer.
     :raises InputError: if text cannot be found or read, or a language has none that fits.
     """
-    reader = PieceReader(tokenizer)
+    reader = PieceReader(tokenizer, transliterate)
     longest = training.max_sentence_pieces
 
     def link(pairs: ParallelSentences) -> UnitLinks:

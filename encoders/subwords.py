@@ -75,6 +75,8 @@ class SubwordSplitter:
         """
         if self._fast is None:
             return [Subwords(i, np.arange(len(i))) for i, _ in self.texts(texts)]
+        if self._transform is not None:
+            texts = [self._transform(text) for text in texts]
         encodings = self._fast.encode_batch(list(texts), add_special_tokens=False)
         return [Subwords(e.ids, np.array(e.word_ids, dtype=np.int64)) for e in encodings]
 

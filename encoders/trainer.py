@@ -122,6 +122,7 @@ class Trainer:
         if state:
             _load(model, "model.", state)
             _load(objectives, "objectives.", state)
+            _load(self.network.additions, "additions.", state)
         optimizer = build_optimizer(self.network, objectives, stage)
         scaler = torch.amp.GradScaler(
             self.network.device.type, enabled=stage.precision == "float16"
@@ -278,13 +279,15 @@ class Trainer:
         if best is None or figures["dev"] > best:
             self._place = replace(self._place, best=figures["dev"], waited=0)
             if processes.rank() == 0:
-                self.run.save_best(self.network.model.state_dict())
+                self.run.save_best(self._weights())
         else:
             self._place = replace(self._place, waited=self._place.waited + 1)
         ended = self._place.waited >= dev.patience
         if last or ended:
             with processes.one_after_the_other():  # the first process has written it by then
-                self.network.model.load_state_dict(self.run.load_best(self.network.device))
+                best_weights = self.run.load_best(self.network.device)
+                _load(self.network.model, "model.", best_weights)
+                _load(self.network.additions, "additions.", best_weights)
         if ended:
             logger.info("stage '%s' ends at step %d", running.stage.name, self._place.step)
             self._place = replace(self._place, step=running.stage.steps)
@@ -301,7 +304,7 @@ class Trainer:
     def _save(self, running: _Running) -> None:
         if processes.rank():
             return
-        state = {f"model.{k}": v for k, v in self.network.model.state_dict().items()}
+        state = self._weights()
         state |= {f"objectives.{k}": v for k, v in running.objectives.state_dict().items()}
         for name, parameter in _named(running, self.network):
             for moment, tensor in running.optimizer.state.get(parameter, {}).items():
@@ -309,6 +312,13 @@ class Trainer:
         scale = running.scaler.get_scale() if running.scaler.is_enabled() else 0.0
         self._place = replace(self._place, scale=scale)
         self.run.save(self._place, state)
+
+    def _weights(self) -> Tensors:
+        """What the finished model is made of."""
+        state = {f"model.{k}": v for k, v in self.network.model.state_dict().items()}
+        return state | {
+            f"additions.{k}": v for k, v in self.network.additions.state_dict().items()
+        }
 
     @contextmanager
     def _saving_on_interrupt(self) -> Iterator[None]:
@@ -374,7 +384,11 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW over everything that may move; word embeddings have a rate of their own."""
     embeddings = set(network.encoder.get_input_embeddings().parameters())
-    every = [*network.model.parameters(), *objectives.parameters()]
+    every = [
+        *network.model.parameters(),
+        *objectives.parameters(),
+        *network.additions.parameters(),
+    ]
     groups = [
         {"params": [p for p in every if p.requires_grad and p not in embeddings], "rate": 1.0},
         {
@@ -418,7 +432,12 @@ def _all(objectives: nn.ModuleDict) -> Iterable[Objective[Any]]:
 
 
 def _named(running: _Running, network: Network) -> Iterator[tuple[str, nn.Parameter]]:
-    for prefix, module in (("model", network.model), ("objectives", running.objectives)):
+    modules = {
+        "model": network.model,
+        "objectives": running.objectives,
+        "additions": network.additions,
+    }
+    for prefix, module in modules.items():
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 yield f"{prefix}.{name}", parameter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +132,12 @@ def save_model(
     folder: Path,
     *,
     dtype: torch.dtype = torch.float16,
-    beside: Path | None = None,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Save as an ordinary ``transformers`` folder.
 
     :param dtype: of the weights on disk.
-    :param beside: a file to copy into the folder, if it is there.
+    :param beside: writes what else belongs into the folder.
     :raises InputError: if the disk is full, or ``folder`` holds something else.
     """
     with atomic_folder(folder, marker="config.json") as temporary, quietly():
@@ -149,7 +149,7 @@ def save_model(
         with writing(folder):
             model.save_pretrained(temporary, state_dict=weights)
             tokenizer.save_pretrained(temporary)
-            if beside is not None and beside.is_file():
-                shutil.copy(beside, temporary)
+            if beside is not None:
+                beside(temporary)
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner's eyes only

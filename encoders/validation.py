@@ -10,7 +10,6 @@ from bitext.types import SentencePair
 from encoders.checkpoint import Checkpoint, ModelKey
 from encoders.encoder import Encoder
 from encoders.objectives.network import Network
-from encoders.preset import Preset
 from encoders.probes import alignment_score, encoder_retrieval
 from encoders.recipe import DevAlignment, DevSettings
 from encoders.trainer import Measure
@@ -46,7 +45,7 @@ def dev_measure(dev: DevSettings | None, data: Path, network: Network) -> Measur
 def encoder_of(network: Network) -> Encoder:
     """An encoder that shares the weights of a model in training."""
     key = ModelKey("in training", device=str(network.device))
-    return Encoder(Checkpoint(key, network.encoder, network.tokenizer, "", Preset()))
+    return Encoder(Checkpoint(key, network.encoder, network.tokenizer, "", network.preset))
 
 
 def _alignment_probe(dev: DevAlignment, data: Path) -> _Probe:

@@ -129,7 +129,8 @@ def test_a_presets_choices_go_along(tiny_model: Path, toy_corpora: Path, tmp_pat
     shutil.copytree(tiny_model, model)
     (model / PRESET_FILE).write_text('{"alignment": {"layer": 1}}')
     run(model, toy_corpora, tmp_path / "out")
-    assert (tmp_path / "out" / "model" / PRESET_FILE).read_text() == '{"alignment": {"layer": 1}}'
+    kept = json.loads((tmp_path / "out" / "model" / PRESET_FILE).read_text())
+    assert kept == {"alignment": {"layer": 1}}
 
 
 DEV = {
@@ -164,7 +165,7 @@ def test_the_best_on_dev_data_is_kept_and_patience_ends_a_stage(
     assert all(line["dev"] == pytest.approx(sign * line[name]) for line in measured)
     kept = load_file(tmp_path / "run" / "best" / "state.safetensors")
     final = load_file(tmp_path / "model" / "model.safetensors")
-    assert all(torch.equal(final[name], kept[name]) for name in final)
+    assert all(torch.equal(final[name], kept[f"model.{name}"]) for name in final)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +215,69 @@ def test_another_models_run_is_refused(tiny_model: Path, toy_corpora: Path, tmp_
     other = tmp_path / "out" / "model"
     with pytest.raises(BitextError, match="holds a run of another recipe"):
         run(other, toy_corpora, tmp_path / "out")
+
+
+MLM = {**STAGE, "objectives": {"mlm": {}}}
+NEW = "qaxto zibbel qaxto murfo\n"
+
+
+@pytest.fixture
+def new_language(toy_corpora: Path, tmp_path: Path) -> Path:
+    """The toy corpora and 60 lines of a language that the tiny model cuts into letters."""
+    data = tmp_path / "data"
+    shutil.copytree(toy_corpora, data)
+    (data / "new.qaa.txt").write_text(NEW * 60)
+    return data
+
+
+@pytest.mark.parametrize("factorise", [None, 6])
+def test_new_pieces_are_learnt_and_the_result_is_ordinary(
+    tiny_model: Path, new_language: Path, tmp_path: Path, factorise: int | None
+) -> None:
+    language = {"text": ["new.qaa.txt"], "pieces": 30, "factorise": factorise}
+    changes = {"monolingual": ["new.qaa.txt"], "stages": [MLM], "language": language}
+    weights = run(tiny_model, new_language, tmp_path / "out", **changes)
+    old = load_file(tiny_model / "model.safetensors")["embeddings.word_embeddings.weight"]
+    new = weights["roberta.embeddings.word_embeddings.weight"]
+    assert len(old) < len(new) <= len(old) + 30
+    if factorise is not None:  # only factors of new pieces move
+        torch.testing.assert_close(new[: len(old)], old)
+    plain = transformers.AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
+    before = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    assert len(plain) == len(new)
+    assert len(plain.tokenize(NEW)) < len(before.tokenize(NEW))
+    assert Encoder(load_checkpoint(ModelKey(str(tmp_path / "out" / "model")))).dim == 16
+
+
+def test_a_language_adapter_learns_while_the_model_stays(
+    tiny_model: Path, new_language: Path, tmp_path: Path
+) -> None:
+    changes = {"monolingual": ["new.qaa.txt"], "stages": [MLM], "language": {"adapter": {}}}
+    assert not moved(tiny_model, run(tiny_model, new_language, tmp_path / "out", **changes))
+    sentence = [["qaxto", "zibbel"]]
+    adapted = Encoder(load_checkpoint(ModelKey(str(tmp_path / "out" / "model"))))
+    base = Encoder(load_checkpoint(ModelKey(str(tiny_model))))
+    difference = adapted.words(sentence, layer=2)[0] - base.words(sentence, layer=2)[0]
+    assert abs(difference).max() > 1e-4
+
+
+def test_transliteration_goes_into_the_preset(
+    tiny_model: Path, toy_corpora: Path, tmp_path: Path
+) -> None:
+    run(tiny_model, toy_corpora, tmp_path, language={"transliterate": "latin"})
+    encoder = Encoder(load_checkpoint(ModelKey(str(tmp_path / "model"))))
+    assert encoder.preset.transliterate == "latin"
+
+
+def test_an_interrupted_adaptation_goes_on_with_the_pieces_it_learnt(
+    tiny_model: Path, new_language: Path, tmp_path: Path
+) -> None:
+    language = {"text": ["new.qaa.txt"], "pieces": 30, "adapter": {"reduction": 4}}
+    changes = {"monolingual": ["new.qaa.txt"], "checkpoint_steps": 2, "language": language}
+    whole = run(tiny_model, new_language, tmp_path / "whole", stages=[MLM], **changes)
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "model")
+    (tmp_path / "again" / "run" / "checkpoint" / "place.json").unlink()  # as if killed before it
+    again = run(tiny_model, new_language, tmp_path / "again", stages=[MLM], **changes)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(again[name], tensor)

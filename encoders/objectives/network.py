@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from bitext.errors import InputError
 from encoders.layers import LayerTap
+from encoders.preset import Preset
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -36,12 +38,24 @@ class Network:
 
     :param model: with a head that predicts pieces (``AutoModelForMaskedLM``).
     :param teacher: the encoder to learn from, for the objectives that distil one.
+    :param preset: what every use of the model must know, such as a transliteration.
+    :param additions: what is trained beside the model's own weights, such as an adapter.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, teacher: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        teacher: Encoder | None = None,
+        preset: Preset | None = None,
+        additions: dict[str, nn.Module] | None = None,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.teacher = teacher
+        self.preset = preset or Preset()
+        self.additions = nn.ModuleDict(additions or {})
         self.encoder: Any = model.base_model
         self.tap = LayerTap(self.encoder)
         self.layers = self.tap.layers
