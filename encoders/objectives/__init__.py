@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from encoders.objectives.alignment import GoldWords, LinkedWords
-from encoders.objectives.contrastive import ParallelSentences
+from encoders.objectives.contrastive import (
+    ParallelSentences,
+    SentenceAlignment,
+    TranslationRanking,
+)
 from encoders.objectives.masked import MaskedPairs, MaskedPieces
 from encoders.objectives.objective import Objective
 
@@ -18,6 +22,8 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     # of sentence pairs
     "tlm": MaskedPairs,
     "sentences": ParallelSentences,
+    "ranking": TranslationRanking,
+    "clsa": SentenceAlignment,
     # of words
     "words": LinkedWords,
     "gold": GoldWords,
