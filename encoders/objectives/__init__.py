@@ -14,6 +14,7 @@ from encoders.objectives.contrastive import (
     TranslationRanking,
 )
 from encoders.objectives.masked import MaskedPairs, MaskedPieces
+from encoders.objectives.momentum import MomentumContrast
 from encoders.objectives.objective import Objective
 
 OBJECTIVES: dict[str, type[Objective[Any]]] = {
@@ -24,6 +25,7 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "sentences": ParallelSentences,
     "ranking": TranslationRanking,
     "clsa": SentenceAlignment,
+    "xlco": MomentumContrast,
     # of words
     "words": LinkedWords,
     "gold": GoldWords,
