@@ -13,6 +13,7 @@ from encoders.objectives.contrastive import (
     SentenceAlignment,
     TranslationRanking,
 )
+from encoders.objectives.hierarchical import HierarchicalContrast
 from encoders.objectives.masked import MaskedPairs, MaskedPieces
 from encoders.objectives.momentum import MomentumContrast
 from encoders.objectives.objective import Objective
@@ -26,6 +27,7 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "ranking": TranslationRanking,
     "clsa": SentenceAlignment,
     "xlco": MomentumContrast,
+    "hictl": HierarchicalContrast,
     # of words
     "words": LinkedWords,
     "gold": GoldWords,
