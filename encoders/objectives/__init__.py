@@ -17,6 +17,7 @@ from encoders.objectives.hierarchical import HierarchicalContrast
 from encoders.objectives.masked import MaskedPairs, MaskedPieces
 from encoders.objectives.momentum import MomentumContrast
 from encoders.objectives.objective import Objective
+from encoders.objectives.self_training import Consistency, SelfTraining
 
 OBJECTIVES: dict[str, type[Objective[Any]]] = {
     # of one language
@@ -31,6 +32,8 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     # of words
     "words": LinkedWords,
     "gold": GoldWords,
+    "so": SelfTraining,
+    "consistency": Consistency,
 }
 
 __all__ = ["OBJECTIVES", "Objective"]
