@@ -13,6 +13,7 @@ from encoders.objectives.contrastive import (
     SentenceAlignment,
     TranslationRanking,
 )
+from encoders.objectives.distillation import DistilSentences, DistilWords
 from encoders.objectives.hierarchical import HierarchicalContrast
 from encoders.objectives.masked import MaskedPairs, MaskedPieces
 from encoders.objectives.momentum import MomentumContrast
@@ -34,6 +35,9 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "gold": GoldWords,
     "so": SelfTraining,
     "consistency": Consistency,
+    # of a teacher
+    "distil_words": DistilWords,
+    "distil_sentences": DistilSentences,
 }
 
 __all__ = ["OBJECTIVES", "Objective"]
