@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from encoders.objectives.alignment import GoldWords, LinkedWords
+from encoders.objectives.continual import ElasticWeights, StartingPoint
 from encoders.objectives.contrastive import (
     ParallelSentences,
     SentenceAlignment,
@@ -38,6 +39,9 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     # of a teacher
     "distil_words": DistilWords,
     "distil_sentences": DistilSentences,
+    # of what the model was before
+    "l2sp": StartingPoint,
+    "ewc": ElasticWeights,
 }
 
 __all__ = ["OBJECTIVES", "Objective"]
