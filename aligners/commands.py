@@ -39,7 +39,7 @@ from encoders.options import (
 from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
-    from aligners.evaluate import AlignmentScore
+    from bitext.scoring import AlignmentScore
 
 Offsets = list[tuple[int, int]]
 
@@ -194,7 +194,7 @@ def _read_gold(
 def _from_zero(
     path: str | Path, gold: list[GoldAlignment], gold_index: int | None
 ) -> list[GoldAlignment]:
-    from aligners.evaluate import from_one
+    from bitext.scoring import from_one
 
     if gold_index != 1:
         return gold
@@ -213,7 +213,7 @@ def _check_gold_index(
     hypotheses: Sequence[Alignment] | None = None,
 ) -> None:
     """Refuse gold that looks as if it counted from 1, unless somebody has said what it does."""
-    from aligners.evaluate import looks_one_based
+    from bitext.scoring import looks_one_based
 
     if gold_index is None and looks_one_based(gold, lengths=lengths, hypotheses=hypotheses):
         raise InputError(
@@ -265,7 +265,7 @@ def _score(
     gold_index: int | None,
     made_by: str,
 ) -> AlignmentScore:
-    from aligners.evaluate import evaluate
+    from bitext.scoring import evaluate
 
     _check_gold_index(path, gold, gold_index, hypotheses=found)
     return evaluate(found, gold, signature=f"{made_by} | gold from {gold_index or 0}")

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from aligners.aligner import Aligner
-from aligners.evaluate import evaluate
+from bitext.scoring import evaluate
 from bitext.text import data_folder, read_gold, read_parallel, words
 from bitext.types import SentencePair
 from encoders.registry import default_registry

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Score retrieval between line-parallel files.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
+    "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
     "download": ("encoders.commands:download", "Fetch a model from the hub."),
     "models": ("encoders.commands:models", "List the models on this machine."),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),

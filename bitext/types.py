@@ -73,6 +73,11 @@ class Alignment:
             links.append(((int(match[1]), int(match[2])), 1.0))
         return cls.of(links)
 
+    def above(self, threshold: float) -> Alignment:
+        """The links that score at least ``threshold``."""
+        scored = zip(self.links, self.scores, strict=True)
+        return Alignment.of(item for item in scored if item[1] >= threshold)
+
     def __str__(self) -> str:
         return " ".join(f"{i}-{j}" for i, j in self.links)
 

@@ -4,21 +4,21 @@ run goes on with the very batch that an uninterrupted one would have taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.corpus import ParallelSentences, Sentences
-from encoders.lexicon import PieceLinks
+from encoders.lexicon import UnitLinks
 
 _ROUND = 100_000
 """Pairs that are drawn, sorted by length and cut into batches together."""
 _RUN = 16
 """Consecutive pairs that are drawn together where documents are wanted."""
-JOINS = ("random", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,22 @@ class Batch:
     target_segments: NDArray[np.int64]
     links: NDArray[np.int64]  # rows of (pair, source word, target word), (links, 3)
     link_weights: NDArray[np.float32]  # (links,)
-    source_keys: NDArray[np.int64]  # equal where two rows have the same sentence, (pairs,)
+    source_keys: NDArray[np.int64]  # equal where two sentences are the same, row after row
     target_keys: NDArray[np.int64]
+
+
+class BatchSource(Protocol):
+    """What a training run draws batches from."""
+
+    def plans(
+        self, *, alpha: float, tokens: int, join: int, stage: int, start: int, order: str
+    ) -> Iterator[Any]:
+        """What is in each batch, without end, from number ``start`` on."""
+        ...
+
+    def build(self, plan: Any) -> Batch:
+        """The batch of a plan."""
+        ...
 
 
 class TrainingCorpus:
@@ -48,7 +62,7 @@ class TrainingCorpus:
     """
 
     def __init__(
-        self, parts: dict[str, tuple[ParallelSentences, PieceLinks | None]], seed: int
+        self, parts: Mapping[str, tuple[ParallelSentences, UnitLinks | None]], seed: int
     ) -> None:
         self.languages = sorted(parts)
         self._parts = [parts[language] for language in self.languages]
@@ -79,18 +93,26 @@ class TrainingCorpus:
         :param order: ``random`` pairs are joined, or those that follow each other in the corpus, as
             in a ``document``.
         """
+        plans = self.plans(
+            alpha=alpha, tokens=tokens, join=join, stage=stage, start=start, order=order
+        )
+        return map(self.build, plans)
+
+    def plans(
+        self, *, alpha: float, tokens: int, join: int, stage: int, start: int, order: str
+    ) -> Iterator[Plan]:
+        """What is in each batch of :meth:`batches`, for :meth:`build` to make those one needs."""
         number, taken = 0, 0
         while True:
             rng = np.random.default_rng((self._seed, stage, number))
-            plan = self._plan(rng, alpha, tokens, join, order)
-            for chosen in plan[max(0, start - taken) :]:
-                yield self._batch(chosen)
-            taken += len(plan)
+            plans = self._plan(rng, alpha, tokens, join, order)
+            yield from plans[max(0, start - taken) :]
+            taken += len(plans)
             number += 1
 
     def _plan(
         self, rng: np.random.Generator, alpha: float, tokens: int, join: int, order: str
-    ) -> list[list[_Drawn]]:
+    ) -> list[Plan]:
         """One round of batches."""
         shares = np.array([len(pairs) for pairs, _ in self._parts], dtype=np.float64) ** alpha
         counts = rng.multinomial(min(_ROUND, 8 * len(self)), shares / shares.sum())
@@ -100,7 +122,7 @@ class TrainingCorpus:
             drawn.extend(_join(rng, language, pairs, chosen, join))
         ties = rng.random(len(drawn))
         by_width = sorted(range(len(drawn)), key=lambda k: (drawn[k].width, ties[k]))
-        plan: list[list[_Drawn]] = [[]]
+        plan: list[Plan] = [[]]
         for one in (drawn[k] for k in by_width):
             # widths grow, so the newest of a batch decides how wide all its rows are
             if plan[-1] and (len(plan[-1]) + 1) * 2 * one.width > tokens:
@@ -108,12 +130,15 @@ class TrainingCorpus:
             plan[-1].append(one)
         return [plan[k] for k in rng.permutation(len(plan))]
 
-    def _batch(self, chosen: list[_Drawn]) -> Batch:
+    def build(self, plan: Plan) -> Batch:
+        """The batch of a plan."""
         sources, targets = _Rows(), _Rows()
         links, weights = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
-        for row, (language, numbers, _) in enumerate(chosen):
+        for row, (language, numbers, _) in enumerate(plan):
             pairs, linked = self._parts[language]
-            first = np.stack([sources.add(pairs.source, numbers), targets.add(pairs.target, numbers)])
+            first = np.stack(
+                [sources.add(pairs.source, numbers), targets.add(pairs.target, numbers)]
+            )
             if linked is None:
                 continue
             for place, number in enumerate(numbers):
@@ -130,8 +155,8 @@ class TrainingCorpus:
             _pad(targets.segments),
             np.concatenate(links),
             np.concatenate(weights),
-            sources.keys(),
-            targets.keys(),
+            np.array(sources.keys),
+            np.array(targets.keys),
         )
 
 
@@ -143,10 +168,15 @@ class _Drawn(NamedTuple):
     width: int  # pieces of the longer side, and the two special ones
 
 
+Plan = list[_Drawn]
+"""The rows of one batch."""
+
+
 class _Rows:
     """One side of a batch as it grows."""
 
     def __init__(self) -> None:
+        self.keys: list[int] = []
         self.pieces: list[NDArray[np.int32]] = []
         self.words: list[NDArray[np.int64]] = []
         self.segments: list[NDArray[np.int64]] = []
@@ -157,13 +187,12 @@ class _Rows:
         words = [side.word_of[span].astype(np.int64) for span in spans]
         counts = [int(one.max(initial=-1)) + 1 for one in words]
         first = np.cumsum([0, *counts[:-1]])
-        self.pieces.append(np.concatenate([side.pieces[span] for span in spans]))
+        pieces = [side.pieces[span] for span in spans]
+        self.keys.extend(hash(one.tobytes()) for one in pieces)
+        self.pieces.append(np.concatenate(pieces))
         self.words.append(np.concatenate([w + f for w, f in zip(words, first, strict=True)]))
         self.segments.append(np.repeat(np.arange(len(spans)), [len(one) for one in words]))
         return first
-
-    def keys(self) -> NDArray[np.int64]:
-        return np.array([hash(ids.tobytes()) for ids in self.pieces])
 
 
 def _join(
@@ -205,3 +234,35 @@ def _pad(sentences: Sequence[NDArray[np.int32] | NDArray[np.int64]]) -> NDArray[
     for row, ids in enumerate(sentences):
         padded[row, : len(ids)] = ids
     return padded
+
+
+class ReplayedCorpus:
+    """A corpus of which some batches are, at random, those of another one.
+
+    Old text among the new keeps a model from forgetting what it knew (rehearsal: Robins, 1995).
+
+    :param share: the probability that a batch is one of ``old``.
+    """
+
+    def __init__(self, new: TrainingCorpus, old: TrainingCorpus, share: float, seed: int) -> None:
+        self._new, self._old = new, old
+        self._share, self._seed = share, seed
+
+    def plans(self, *, stage: int, start: int, **how: Any) -> Iterator[tuple[bool, Plan]]:
+        """As :meth:`TrainingCorpus.plans`; each plan says whether it is of the old text."""
+        replayed = 0
+        for number in range(start):
+            replayed += self._is_old(stage, number)
+        old = self._old.plans(stage=stage, start=replayed, **how)
+        new = self._new.plans(stage=stage, start=start - replayed, **how)
+        for number in count(start):
+            is_old = self._is_old(stage, number)
+            yield is_old, next(old if is_old else new)
+
+    def _is_old(self, stage: int, number: int) -> bool:
+        return bool(np.random.default_rng((self._seed, stage, number)).random() < self._share)
+
+    def build(self, plan: tuple[bool, Plan]) -> Batch:
+        """The batch of a plan."""
+        is_old, rows = plan
+        return (self._old if is_old else self._new).build(rows)

@@ -1,4 +1,4 @@
-"""The commands ``bitext pretrain``, ``bitext download`` and ``bitext models``."""
+"""The commands ``pretrain``, ``adapt``, ``download`` and ``models``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bitext.text import data_folder
-from encoders.options import AsJson, Device, Revision, ShowProgress
+from encoders.options import AsJson, Device, Model, Revision, ShowProgress
+from encoders.preset import BUNDLED
 
 
 def pretrain(
@@ -28,6 +29,33 @@ def pretrain(
     recipe = read_recipe(config)
     folder = run(
         recipe, data=data or data_folder(), output=output, device=device, progress=progress
+    )
+    print(folder)
+
+
+def adapt(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see docs/adapt.md.")],
+    output: Annotated[Path, typer.Option(help="The folder to train in; a stopped run goes on.")],
+    model: Model = BUNDLED,
+    revision: Revision = None,
+    data: Annotated[
+        Path | None, typer.Option(help="What names of text are relative to; default: BITEXT_DATA.")
+    ] = None,
+    device: Device = "cpu",
+    progress: ShowProgress = None,
+) -> None:
+    """Train a model further on your text; a run that was stopped goes on."""
+    from encoders.adaptation import adapt as run
+    from encoders.adaptation import read_adaptation
+
+    folder = run(
+        model,
+        read_adaptation(config),
+        data=data or data_folder(),
+        output=output,
+        revision=revision,
+        device=device,
+        progress=progress,
     )
     print(folder)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bitext.errors import InputError
 from bitext.text import read_bitext, read_gold, read_parallel, read_sentences
 from bitext.text import words as split_words
-from encoders.lexicon import PieceBitext, PieceLinks
+from encoders.lexicon import UnitBitext, UnitLinks
 from encoders.subwords import Subwords, SubwordSplitter
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 _PAIR = re.compile(r"\.([a-z]{2,3})-([a-z]{2,3})\.tsv(\.gz|\.zst)?$")
 _SINGLE = re.compile(r"\.([a-z]{2,3})\.txt(\.gz|\.zst)?$")
 _CHUNK = 10_000
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 LETTERS, DIGITS, SIGN, UNSPACED = range(4)
 """What the characters of a piece are."""
 Item = TypeVar("Item")
@@ -73,17 +72,11 @@ class ParallelSentences:
     def __len__(self) -> int:
         return len(self.source)
 
-    def by_piece(self) -> PieceBitext:
+    def by_piece(self) -> UnitBitext:
         """The pieces of both sides, for what counts pieces."""
-        return PieceBitext(
+        return UnitBitext(
             self.source.pieces, self.source.offsets, self.target.pieces, self.target.offsets
         )
-
-    def by_word(self) -> PieceBitext:
-        """The words of both sides as numbers, equal where the pieces of two words are equal."""
-        keys, offsets = zip(*(_word_keys(side) for side in (self.source, self.target)), strict=True)
-        ids = np.unique(np.concatenate(keys), return_inverse=True)[1].astype(np.int32)
-        return PieceBitext(ids[: len(keys[0])], offsets[0], ids[len(keys[0]) :], offsets[1])
 
 
 def find_corpora(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
@@ -134,9 +127,9 @@ class PieceReader:
 
     def __init__(self, tokenizer: Any) -> None:
         self.splitter = SubwordSplitter(tokenizer)
-        names: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        self._kinds = np.array([kind_of(name) for name in names], dtype=np.uint8)
-        self._marked = np.array([name.startswith(("▁", "Ġ")) for name in names])
+        self.names: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        self._kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
+        self._marked = np.array([name.startswith(("▁", "Ġ")) for name in self.names])
 
     def sentences(self, texts: Sequence[str]) -> Iterator[Subwords]:
         """The pieces of raw sentences, and the word of each."""
@@ -172,7 +165,9 @@ def kind_of(piece: str) -> int:
     return UNSPACED if _UNSPACED.match(text) else LETTERS
 
 
-_UNSPACED = re.compile("[぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_UNSPACED = re.compile(
+    "[぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
 
 
 def read_pairs(
@@ -216,7 +211,7 @@ def read_monolingual(
 
 def read_gold_pairs(
     stem: Path, splitter: SubwordSplitter, longest: int
-) -> tuple[ParallelSentences, PieceLinks]:
+) -> tuple[ParallelSentences, UnitLinks]:
     """Tokenised pairs with links that people made: ``STEM.src``, ``STEM.tgt``, ``STEM.gold``.
 
     Sure and possible links count alike but for their weight, 1 and 0.5; links that point past a
@@ -246,9 +241,7 @@ def read_gold_pairs(
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     i, j, weight = np.concatenate([np.zeros((0, 3)), *rows]).T
-    linked = PieceLinks(
-        offsets, i.astype(np.uint8), j.astype(np.uint8), weight.astype(np.float16)
-    )
+    linked = UnitLinks(offsets, i.astype(np.uint8), j.astype(np.uint8), weight.astype(np.float16))
     return ParallelSentences(flat[0].sentences(), flat[1].sentences()), linked
 
 
@@ -285,20 +278,3 @@ class _Flat:
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     while chunk := list(islice(items, _CHUNK)):
         yield chunk
-
-
-def _word_keys(side: Sentences) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """A number for each word, made of its pieces and their order; and the sentences' offsets."""
-    number = np.repeat(np.arange(len(side)), side.lengths())
-    begins = np.diff(side.word_of.astype(np.int64), prepend=-1) != 0
-    begins |= np.diff(number, prepend=-1) != 0
-    starts = np.flatnonzero(begins)
-    if not len(starts):
-        return np.zeros(0, dtype=np.uint64), np.zeros(len(side) + 1, dtype=np.int64)
-    place = np.arange(len(side.pieces)) - starts[np.cumsum(begins) - 1]
-    with np.errstate(over="ignore"):
-        mixed = (side.pieces.astype(np.uint64) + np.uint64(1)) * _MIX
-        mixed = (mixed ^ (mixed >> np.uint64(29))) * (place.astype(np.uint64) * np.uint64(2) + _MIX)
-        keys = np.add.reduceat(mixed, starts)
-    offsets = np.searchsorted(number[starts], np.arange(len(side) + 1))
-    return keys, offsets.astype(np.int64)

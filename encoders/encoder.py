@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -68,6 +68,7 @@ class Encoder:
         self._tap = LayerTap(checkpoint.model)
         self._splitter = SubwordSplitter(checkpoint.tokenizer)
         self.layers = self._tap.layers
+        self.has_cls = bool(self._splitter.prefix)
         config: Any = checkpoint.model.config
         self.dim = int(config.hidden_size)
         framing = len(self._splitter.prefix) + len(self._splitter.suffix)
@@ -113,26 +114,48 @@ class Encoder:
         :raises UnknownNameError: if layer, pooling or ``too_long`` does not exist.
         """
         layer = self.check_layer(layer, "retrieval")
-        _check("pooling", pooling, SENTENCE_POOLINGS)
-        if pooling == "cls" and not self._splitter.prefix:
-            raise InputError(f"model '{self.name}' has no cls piece; choose pooling mean or max")
+        found = self.sentences_of_layers(
+            texts, layers=(layer,), poolings=(pooling,), too_long=too_long, progress=progress
+        )
+        return found[layer, pooling]
+
+    def sentences_of_layers(
+        self,
+        texts: Sequence[str],
+        *,
+        layers: Sequence[int],
+        poolings: Sequence[str] = ("mean",),
+        too_long: str = "error",
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[tuple[int, str], Vectors]:
+        """What :meth:`sentences` gives for each layer and pooling, from one pass of the model.
+
+        :return: by (layer, pooling), each of shape (sentences, dim).
+        """
+        layers = [self.check_layer(layer, "retrieval") for layer in layers]
+        for pooling in poolings:
+            _check("pooling", pooling, SENTENCE_POOLINGS)
+            if pooling == "cls" and not self.has_cls:
+                raise InputError(
+                    f"model '{self.name}' has no cls piece; choose pooling mean or max"
+                )
         windows = self._windows(self._splitter.texts(texts), too_long)
-        total = np.zeros((len(texts), self.dim), dtype=np.float32)
-        if pooling == "max":
-            total[:] = -np.inf
+        shape = (len(texts), self.dim)
+        totals = {
+            (layer, pooling): np.full(shape, -np.inf if pooling == "max" else 0, np.float32)
+            for layer in layers
+            for pooling in poolings
+        }
         for batch in self._batches(windows):
-            hidden, mask = self._forward(batch, layer)
-            pooled = pool_sentence(hidden, mask, pooling).float().cpu().numpy()
-            for window, vector in zip(batch, pooled, strict=True):
-                if pooling == "max":
-                    np.maximum(total[window.sentence], vector, out=total[window.sentence])
-                else:
-                    kept = window.keep.stop - window.keep.start
-                    total[window.sentence] += vector * kept
+            states, mask = self._forward(batch, layers)
+            for (layer, pooling), total in totals.items():
+                pooled = pool_sentence(states[layer], mask, pooling).float().cpu().numpy()
+                _add_windows(total, batch, pooled, pooling)
             if progress is not None:
                 progress(sum(window.start == 0 for window in batch))
-        total[np.isinf(total)] = 0
-        return normalise(total)
+        for total in totals.values():
+            total[np.isinf(total)] = 0
+        return {key: normalise(total) for key, total in totals.items()}
 
     def words(
         self,
@@ -167,16 +190,35 @@ class Encoder:
         :raises TooLongError: if a sentence has more pieces than the model takes.
         """
         layer = self.check_layer(layer, "alignment")
+        return self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long)[layer]
+
+    def pieces_of_layers(
+        self,
+        sentences: Sequence[Sequence[str]],
+        *,
+        layers: Sequence[int],
+        too_long: str = "error",
+    ) -> dict[int, list[Pieces]]:
+        """What :meth:`pieces` gives for each of ``layers``, from one pass of the model."""
+        layers = [self.check_layer(layer, "alignment") for layer in layers]
         subwords = self._splitter.words(sentences)
-        vectors = [np.empty((len(s.ids), self.dim), dtype=np.float32) for s in subwords]
+        vectors = {
+            layer: [np.empty((len(s.ids), self.dim), dtype=np.float32) for s in subwords]
+            for layer in layers
+        }
+        first = len(self._splitter.prefix)
         for batch in self._batches(self._windows(subwords, too_long)):
-            hidden = self._forward(batch, layer)[0].float().cpu().numpy()
-            for window, states in zip(batch, hidden, strict=True):
-                first = len(self._splitter.prefix)
-                own = states[first : first + len(window.ids)][window.keep]
-                at = window.start + window.keep.start
-                vectors[window.sentence][at : at + len(own)] = own
-        return [Pieces(v, s.word_of) for v, s in zip(vectors, subwords, strict=True)]
+            states = self._forward(batch, layers)[0]
+            for layer, of_layer in vectors.items():
+                hidden = states[layer].float().cpu().numpy()
+                for window, rows in zip(batch, hidden, strict=True):
+                    own = rows[first : first + len(window.ids)][window.keep]
+                    at = window.start + window.keep.start
+                    of_layer[window.sentence][at : at + len(own)] = own
+        return {
+            layer: [Pieces(v, s.word_of) for v, s in zip(of_layer, subwords, strict=True)]
+            for layer, of_layer in vectors.items()
+        }
 
     def _windows(self, subwords: Sequence[Subwords], too_long: str) -> list[_Window]:
         _check("too_long", too_long, TOO_LONG)
@@ -207,8 +249,10 @@ class Encoder:
         if batch:
             yield batch
 
-    def _forward(self, batch: Sequence[_Window], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states (batch, length, dim), and where each window's kept pieces are."""
+    def _forward(
+        self, batch: Sequence[_Window], layers: Collection[int]
+    ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+        """Hidden states (batch, length, dim) by layer, and where each window's kept pieces are."""
         prefix, suffix = self._splitter.prefix, self._splitter.suffix
         length = max(len(window.ids) for window in batch) + len(prefix) + len(suffix)
         ids = np.full((len(batch), length), self._splitter.pad, dtype=np.int64)
@@ -222,11 +266,20 @@ class Encoder:
         device = self.checkpoint.model.device
         with torch.inference_mode():
             states = self._tap(
-                (layer,),
+                layers,
                 input_ids=torch.from_numpy(ids).to(device),  # type: ignore[arg-type]
                 attention_mask=torch.from_numpy(attention).to(device),  # type: ignore[arg-type]
             )
-        return states[layer], torch.from_numpy(kept).to(device)  # type: ignore[arg-type]
+        return states, torch.from_numpy(kept).to(device)  # type: ignore[arg-type]
+
+
+def _add_windows(total: Vectors, batch: Sequence[_Window], pooled: Vectors, pooling: str) -> None:
+    """Put the pooled vectors of windows into the rows of their sentences."""
+    for window, vector in zip(batch, pooled, strict=True):
+        if pooling == "max":
+            np.maximum(total[window.sentence], vector, out=total[window.sentence])
+        else:
+            total[window.sentence] += vector * (window.keep.stop - window.keep.start)
 
 
 def positions(checkpoint: Checkpoint) -> int:

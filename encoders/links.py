@@ -78,5 +78,4 @@ def _relative_positions(mask: torch.Tensor) -> torch.Tensor:
 def _unit_rows(vectors: torch.Tensor) -> torch.Tensor:
     norms = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     tiny = norms < 10 * torch.finfo(norms.dtype).eps
-    rows: torch.Tensor = vectors / norms.masked_fill(tiny, 1)
-    return rows
+    return vectors / norms.masked_fill(tiny, 1)

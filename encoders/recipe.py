@@ -44,8 +44,8 @@ class ModelSettings(Strict):
 class LexiconSettings(Strict):
     """The statistical links that guide word objectives (``encoders/lexicon.py``)."""
 
-    iterations: Positive = 5
-    threshold: Share = 0.3
+    iterations: Positive = 7
+    threshold: Share = 0.1
 
 
 class Stage(Strict):
@@ -144,7 +144,9 @@ class Training(Strict):
                 f"there is only {have}"
             )
         if reads == "gold" and not self.gold:
-            raise ValueError(f"stage '{stage}': objective '{name}' learns from gold, which is empty")
+            raise ValueError(
+                f"stage '{stage}': objective '{name}' learns from gold, which is empty"
+            )
         if reads == "text" and not (self.monolingual or self.corpora):
             raise ValueError(f"stage '{stage}': objective '{name}' learns from text, not from gold")
 

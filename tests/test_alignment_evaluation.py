@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aligners.evaluate import evaluate, from_one, looks_one_based
 from bitext.errors import InputError
+from bitext.scoring import evaluate, from_one, looks_one_based
 from bitext.text import read_alignments, read_gold
 from bitext.types import Alignment, GoldAlignment
 

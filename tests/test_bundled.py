@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aligners.aligner import Aligner
-from aligners.evaluate import evaluate
+from bitext.scoring import evaluate
 from bitext.text import read_gold, read_parallel, words
 from bitext.types import SentencePair
 from encoders.encoder import Encoder

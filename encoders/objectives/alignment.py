@@ -41,9 +41,7 @@ class LinkedWords(Objective[LinkedWordsSettings]):
             (source, target), masks = step.sides(self.layer), step.masks()
         else:
             (source, target), masks = step.words(self.layer), step.word_masks()
-        return contrast_linked(
-            source, target, *masks, links, weights, self.settings.temperature
-        )
+        return contrast_linked(source, target, *masks, links, weights, self.settings.temperature)
 
 
 class GoldWords(LinkedWords):

@@ -28,8 +28,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from encoders.objectives.objective import LayerSettings, Objective, Reads, Weight
-from encoders.objectives.step import Step
-from encoders.pooling import pool_sentence
+from encoders.objectives.step import Step, pool_by_word
 
 
 class ParallelSentencesSettings(LayerSettings):
@@ -89,16 +88,22 @@ class SentenceAlignment(Objective[SentenceAlignmentSettings]):
 
 
 def pooled_sides(step: Step, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sentence vectors of both sides, means of their pieces, shapes (pairs, dim)."""
-    (source, target), (source_mask, target_mask) = step.sides(layer), step.masks()
+    """Vectors of the batch's sentences, the means of their pieces, shapes (sentences, dim).
+
+    The sentences of a joined row are pooled each for itself: neighbours are hard negatives.
+    """
+    batch = step.batch
+    counts = torch.from_numpy(batch.source_segments.max(axis=1) + 1)
+    there = (torch.arange(int(counts.max())) < counts[:, None]).to(step.device)
+    source, target = step.sides(layer)
     return (
-        pool_sentence(source, source_mask, "mean"),
-        pool_sentence(target, target_mask, "mean"),
+        pool_by_word(source, batch.source_segments)[there],
+        pool_by_word(target, batch.target_segments)[there],
     )
 
 
 def shared(step: Step) -> torch.Tensor:
-    """True where two pairs have a sentence in common, shape (pairs, pairs)."""
+    """True where two pairs have a sentence in common, shape (sentences, sentences)."""
     source = torch.from_numpy(step.batch.source_keys)
     target = torch.from_numpy(step.batch.target_keys)
     same = (source[:, None] == source) | (target[:, None] == target)

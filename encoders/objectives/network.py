@@ -51,7 +51,8 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        return next(iter(self.model.parameters())).device
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
 
     @cached_property
     def head(self) -> Callable[[torch.Tensor], torch.Tensor]:
