@@ -32,7 +32,7 @@ from encoders.objectives.memory import WeightCopy, follow, trainable
 from encoders.objectives.network import Network
 from encoders.objectives.objective import Objective, ObjectiveSettings, Positive, Reads, Share
 from encoders.objectives.step import Step
-from encoders.processes import gather_rows
+from encoders.processes import gather_rows, world
 
 
 class StartingPointSettings(ObjectiveSettings):
@@ -55,7 +55,7 @@ class StartingPoint(Objective[StartingPointSettings]):
 
 
 class ElasticWeightsSettings(ObjectiveSettings):
-    batches: Positive = 50  # over which the Fisher information is estimated
+    batches: Positive = 48  # over which the Fisher information is estimated
     probability: Share = 0.15  # of a piece to be masked there
 
 
@@ -73,16 +73,17 @@ class ElasticWeights(Objective[ElasticWeightsSettings]):
         self.fisher = WeightCopy({name: torch.zeros_like(one) for name, one in weights.items()})
 
     def prepare(self, steps: Any) -> None:
-        """Estimate F on the text of the first steps; the mean over all processes."""
+        """Estimate F on the first batches, which all processes share out among themselves."""
+        own = -(-self.settings.batches // world())
         weights = trainable(self.network.model)
         follow(self.start.by_name(), weights, momentum=0)
         fisher = self.fisher.by_name()
         with without_dropout(self.network.model):
-            for step in islice(steps, self.settings.batches):
+            for step in islice(steps, own):
                 step.precision = torch.float32  # squares of small gradients would be lost
                 add_squares(fisher, weights, self._loss(step))
         for information in fisher.values():
-            mean = gather_rows(information[None] / self.settings.batches).mean(0)
+            mean = gather_rows(information[None] / own).mean(0)
             information.copy_(mean)
 
     def _loss(self, step: Step) -> torch.Tensor:
