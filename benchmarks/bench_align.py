@@ -40,7 +40,7 @@ def forward_operations(encoder: Encoder, pairs: list[SentencePair], layer: int) 
     weights = sum(p.numel() for block in blocks for p in block.parameters() if p.dim() == 2)
     sides = [side for pair in pairs for side in (pair.source, pair.target)]
     pieces = sum(len(p.vectors) + 2 for p in encoder.pieces(sides, layer=0))
-    return 2.0 * weights * pieces
+    return float(2 * weights * pieces)
 
 
 def simalign_seconds(aligner: Aligner, pairs: list[SentencePair]) -> float | None:

@@ -2,8 +2,8 @@
 
 The bundled model and pairs of Tatoeba en-de (BITEXT_DATA), on the CPU. Prints
 
-- pieces a second of training by ``bitext adapt``'s loop, and of ``transformers.Trainer`` on the same
-  sentences: padded in random order, masked by ``DataCollatorForLanguageModeling``;
+- pieces a second of training by the loop of ``bitext adapt``, and of ``transformers.Trainer`` on
+  the same sentences: padded in random order, masked by ``DataCollatorForLanguageModeling``;
 - sentences and pieces a second of ``Encoder.sentences``, and of ``AutoModel`` on padded batches of
   32 in the order given, with all hidden states;
 - both as shares of what matrix products reach on this machine.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -138,12 +139,13 @@ class OwnTraining:
         model, tokenizer, _ = load_for_training(MODEL)
         self.network = Network(model, tokenizer)
         self.run = RunWithoutCheckpoints(folder / f"{kind}-{precision}{attention}", self.training)
-        corpus = prepare_streams(self.training, tokenizer, folder, self.run.path).pairs
+        corpus = prepare_streams(self.training, tokenizer, folder, folder).pairs
         assert corpus is not None
         how = {"alpha": 0.5, "tokens": args.batch_tokens, "join": join, "order": "random"}
-        plans = corpus.plans(stage=0, start=0, **how)  # type: ignore[arg-type]
+        plans = corpus.plans(stage=0, start=0, **how)
         self.batches = DrawnBatches(corpus, list(islice(plans, args.steps)))
-        self.layers = max((s.get("layer", 4) for s in OBJECTIVES[kind].values()), default=4)
+        top = self.network.layers
+        self.layers = max(said.get("layer", top) for said in OBJECTIVES[kind].values())
         self.predicts = "mlm" in OBJECTIVES[kind]
 
     def __call__(self) -> None:
@@ -172,7 +174,8 @@ class PlainTraining:
     ) -> None:
         model, self.tokenizer, _ = load_for_training(MODEL)
         self.model = model
-        framed = [self.tokenizer.build_inputs_with_special_tokens(ids) for ids in sentences]
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        framed = [[begin, *ids, end] for ids in sentences]
         self.rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in framed]
         self.pieces = sum(map(len, sentences))
         self.arguments = transformers.TrainingArguments(
@@ -190,12 +193,17 @@ class PlainTraining:
         )
 
     def __call__(self) -> None:
+        from accelerate.state import AcceleratorState
+
+        # it remembers, for the whole process, the precision that was asked for first
+        AcceleratorState._reset_state(reset_partial_state=True)
         collator = transformers.DataCollatorForLanguageModeling(
             self.tokenizer, mlm_probability=MASKED
         )
         loop = transformers.Trainer(
             self.model, self.arguments, data_collator=collator, train_dataset=self.rows
         )
+        loop.remove_callback(transformers.PrinterCallback)
         loop.train()
 
     def operations(self, size: Size) -> float:
@@ -302,7 +310,7 @@ class Best:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=4000, help="of Tatoeba to draw from")
-    parser.add_argument("--steps", type=int, default=6, help="in one timed run")
+    parser.add_argument("--steps", type=int, default=4, help="in one timed run")
     parser.add_argument("--batch-tokens", type=int, default=1024, help="padded, of both sides")
     parser.add_argument("--sentences", type=int, default=1000, help="to encode")
     parser.add_argument("--rounds", type=int, default=3)
@@ -328,7 +336,7 @@ def main() -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # of the plain loop
     pairs = list(read_bitext(path))
-    pairs = pairs[:: max(1, len(pairs) // args.pairs)][: args.pairs]
+    pairs = random.Random(1).sample(pairs, min(args.pairs, len(pairs)))  # the file is in order
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, ", end="")
     print(f"{torch.get_num_threads()} threads, {len(pairs)} pairs of {path.name}")
     size = size_of(load_for_training(MODEL)[0])
