@@ -19,7 +19,6 @@ from bitext.gold import read_gold_of
 from bitext.progress import report_progress
 from bitext.text import data_folder, name_of, read_bitext, read_parallel, words
 from bitext.types import GoldAlignment, SentencePair
-from encoders.hub import find_folder
 from encoders.options import (
     AllowDownload,
     AsJson,
@@ -134,8 +133,8 @@ def inspect(
 
         check_plot(path)
     folder = _own_folder(model) if write_preset else None
-    sources, targets = _sentences(bitext, target, limit)
     aligned, expected = _gold_pairs(gold, gold_index, gold_bitext, gold_target, bitext, target)
+    sources, targets = _sentences(bitext, target, limit)
     encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
     from encoders.analysis import inspect_layers
 
@@ -169,6 +168,8 @@ def _own_folder(model: str) -> Path:
 
     :raises InputError: if it is the package's or the hub cache's, or cannot be written.
     """
+    from encoders.hub import find_folder
+
     folder = find_folder(model)
     if model == BUNDLED or not Path(model).expanduser().is_dir():
         whose = "the package" if model == BUNDLED else "the cache of the hub"
@@ -228,10 +229,12 @@ def _gold_pairs(
 
 @contextmanager
 def _naming(file: str) -> Iterator[None]:
-    """Put the file before the number of a pair, which is its line."""
+    """Put the file before the number of a pair of the bitext, which is its line."""
     try:
         yield
     except TooLongError as error:
+        if error.name.startswith("gold"):
+            raise
         raise error.called(f"{file}, {error.name}") from None
 
 
