@@ -215,7 +215,7 @@ def test_the_bundled_models_preset_is_not_changed(run: Run, pairs: Path) -> None
         ([*LINES, "a cat\t"], [], "pairs.tsv, line 6: the target is empty"),
         ([*LINES, "a cat"], [], "line 6: expected 'source TAB target', found 0 tabs"),
         ([*LINES, "a " * 80 + "\ta"], [], "pair 6, source has 80 pieces"),
-        (LINES, ["--gold", "{gold}", "--gold-bitext", "{long}"], "gold pair 5, target has 80 pieces"),
+        (LINES, ["--gold", "{gold}", "--gold-bitext", "{long}"], "gold pair 5, target has 80"),
         (LINES[:4], ["--gold", "{gold}"], "pairs.gold"),
         (LINES, ["--gold-bitext", "{pairs}"], "are for --gold FILE"),
         (LINES, ["--gold-index", "1"], "are for --gold FILE"),
