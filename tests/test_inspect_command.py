@@ -205,6 +205,16 @@ def test_the_bundled_models_preset_is_not_changed(run: Run, pairs: Path) -> None
     assert (find_folder("bundled") / PRESET_FILE).read_bytes() == before
 
 
+def test_a_preset_in_the_hubs_cache_is_not_changed(
+    run: Run, pairs: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoders.hub.find_folder", lambda *_: model)
+    code, out, err = run("owner/model", "--bitext", pairs, "--write-preset")
+    assert (code, out) == (2, "")
+    assert f"belongs to the cache of the hub; copy it (cp -rL {model} MY_MODEL)" in err
+    assert not (model / PRESET_FILE).exists()
+
+
 # --- bad input
 
 
