@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Score retrieval between line-parallel files.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
+    "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
     "inspect": ("encoders.commands:inspect", "Measure a model's layers; recommend settings."),
     "download": ("encoders.commands:download", "Fetch a model from the hub."),
     "models": ("encoders.commands:models", "List the models on this machine."),

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
+from encoders.languages.adapters import LanguageAdapter, load_adapter
 from encoders.preset import Preset, read_preset
 
 # transformers sets process-wide state while it loads (default dtype, log level): one at a time
@@ -46,20 +47,25 @@ class Checkpoint:
     tokenizer: Any
     fingerprint: str
     preset: Preset
+    adapter: LanguageAdapter | None = None  # is installed in the model
 
     @property
     def bytes(self) -> int:
         """Memory that the weights take."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
+        adapter = [] if self.adapter is None else self.adapter.parameters()
+        tensors = [*self.model.parameters(), *self.model.buffers(), *adapter]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def load_checkpoint(key: ModelKey) -> Checkpoint:
     """Load the encoder (or the encoder half) of a checkpoint, ready for inference.
 
+    A language adapter that lies in its folder is installed.
+
     :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
     :raises InputError: if the folder is not a checkpoint, or holds a model without an encoder.
     :raises UnknownNameError: if the dtype or device does not exist here.
+    :raises MismatchError: if its folder holds an adapter of another model.
     """
     if key.dtype not in DTYPES:
         raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
@@ -72,7 +78,53 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     model.eval().to(device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder))
+    adapter = load_adapter(model, folder)
+    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder), adapter)
+
+
+def load_for_training(
+    name: str, revision: str | None = None, *, seed: int = 1
+) -> tuple[Any, Any, torch.dtype]:
+    """A checkpoint with its head that predicts pieces, its tokenizer, and the dtype it is kept in.
+
+    Weights are float32, whatever they are kept in. A checkpoint without a head gets a
+    new one, a random one of ``seed``.
+
+    :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
+    :raises InputError: if it has no encoder that can be trained, or if its tokenizer is of
+        another vocabulary than its embeddings.
+    """
+    folder = find_folder(name, revision)
+    masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
+    with _LOADING, _reading(name):
+        config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
+        if type(config) not in masked or config.is_encoder_decoder:
+            raise InputError(
+                f"model '{name}' is a {config.model_type} model, which has no encoder "
+                "that predicts masked pieces"
+            )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
+        torch.manual_seed(seed)
+        model = transformers.AutoModelForMaskedLM.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, **_SAFELY
+        )
+    rows = len(model.get_input_embeddings().weight)
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"model '{name}': its tokenizer has {len(tokenizer)} pieces and its embeddings have "
+            f"{rows} rows; they are not of one vocabulary"
+        )
+    return model, tokenizer, _stored_dtype(folder)
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """The precision of the weights on disk: that of the first matrix."""
+    file = next(iter(sorted(folder.glob("*.safetensors"))))
+    with safe_open(file, framework="pt") as weights:
+        kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+    return {frozenset({"F16"}): torch.float16, frozenset({"BF16"}): torch.bfloat16}.get(
+        frozenset(kinds), torch.float32
+    )
 
 
 def _load_encoder(folder: Path, config: Any, dtype: torch.dtype, name: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The commands ``bitext pretrain``, ``download``, ``models`` and ``inspect``."""
+"""The commands ``pretrain``, ``adapt``, ``inspect``, ``download`` and ``models``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from encoders.options import (
     Device,
     Dtype,
     GoldIndex,
+    Model,
     Revision,
     ShowProgress,
     TooLong,
@@ -52,6 +53,33 @@ def pretrain(
     recipe = read_recipe(config)
     folder = run(
         recipe, data=data or data_folder(), output=output, device=device, progress=progress
+    )
+    print(folder)
+
+
+def adapt(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see docs/adapt.md.")],
+    output: Annotated[Path, typer.Option(help="The folder to train in; a stopped run goes on.")],
+    model: Model = BUNDLED,
+    revision: Revision = None,
+    data: Annotated[
+        Path | None, typer.Option(help="What names of text are relative to; default: BITEXT_DATA.")
+    ] = None,
+    device: Device = "cpu",
+    progress: ShowProgress = None,
+) -> None:
+    """Train a model further on your text; a run that was stopped goes on."""
+    from encoders.adaptation import adapt as run
+    from encoders.adaptation import read_adaptation
+
+    folder = run(
+        model,
+        read_adaptation(config),
+        data=data or data_folder(),
+        output=output,
+        revision=revision,
+        device=device,
+        progress=progress,
     )
     print(folder)
 

@@ -1,249 +1,282 @@
-"""Parallel text for training: read once, kept as flat arrays of pieces, cut into batches.
-
-The batches are a function of the seed and the step alone, so that a resumed run goes on with the
-very batch that an uninterrupted one would have taken.
-"""
+"""Training text: found by patterns, read once, kept as flat arrays of pieces."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitext.errors import InputError
-from bitext.text import read_bitext
-from encoders.lexicon import PieceBitext, PieceLinks
-from encoders.subwords import SubwordSplitter
+from bitext.text import read_bitext, read_gold, read_parallel, read_sentences
+from bitext.text import words as split_words
+from encoders.lexicon import UnitBitext, UnitLinks
+from encoders.subwords import Subwords, SubwordSplitter
 
 logger = logging.getLogger(__name__)
 
-_LANGUAGES = re.compile(r"\.([a-z]{2,3})-([a-z]{2,3})\.tsv(\.gz|\.zst)?$")
+_PAIR = re.compile(r"\.([a-z]{2,3})-([a-z]{2,3})\.tsv(\.gz|\.zst)?$")
+_SINGLE = re.compile(r"\.([a-z]{2,3})\.txt(\.gz|\.zst)?$")
 _CHUNK = 10_000
-_ROUND = 100_000
-"""Pairs that are drawn, sorted by length and cut into batches together."""
+LETTERS, DIGITS, SIGN, UNSPACED = range(4)
+"""What the characters of a piece are."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """A tab-separated bitext whose name tells its languages."""
+    """A file of text whose name tells its languages; ``target`` is empty for one language."""
 
     path: Path
     source: str
-    target: str
+    target: str = ""
+
+    @property
+    def languages(self) -> str:
+        return f"{self.source}-{self.target}" if self.target else self.source
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Sentence pairs of similar lengths, as padded pieces without special ones.
+class Sentences:
+    """The pieces of many sentences, laid end to end, and the word that each belongs to.
 
-    ``links`` holds rows of (pair, source piece, target piece), ``link_weights`` their weights.
-    ``source_keys`` and ``target_keys`` are equal where two pairs have the same sentence.
+    Sentence ``k`` is ``pieces[offsets[k]:offsets[k + 1]]``; its words count from 0.
     """
 
-    source: NDArray[np.int64]  # (pairs, source length), -1 is padding
-    target: NDArray[np.int64]  # (pairs, target length), -1 is padding
-    links: NDArray[np.int64]  # (links, 3)
-    link_weights: NDArray[np.float32]  # (links,)
-    source_keys: NDArray[np.int64]  # (pairs,)
-    target_keys: NDArray[np.int64]  # (pairs,)
+    pieces: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    word_of: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Pieces of each sentence."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelSentences:
+    """Sentence pairs: sentence ``k`` of either side. A monolingual corpus has empty targets."""
+
+    source: Sentences
+    target: Sentences
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def by_piece(self) -> UnitBitext:
+        """The pieces of both sides, for what counts pieces."""
+        return UnitBitext(
+            self.source.pieces, self.source.offsets, self.target.pieces, self.target.offsets
+        )
 
 
 def find_corpora(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
-    """The files that ``patterns`` name below ``folder``, in a fixed order.
+    """The parallel files that ``patterns`` name below ``folder``, in a fixed order.
 
     :raises InputError: if a pattern matches nothing, or a name does not tell its languages.
     """
-    files = []
+    return [
+        CorpusFile(path, match[1], match[2])
+        for path, match in _find("corpora", patterns, folder, _PAIR, "x.en-de.tsv.gz")
+    ]
+
+
+def find_monolingual(patterns: Sequence[str], folder: Path) -> list[CorpusFile]:
+    """The monolingual files that ``patterns`` name below ``folder``, a sentence a line.
+
+    :raises InputError: if a pattern matches nothing, or a name does not tell its language.
+    """
+    return [
+        CorpusFile(path, match[1])
+        for path, match in _find("monolingual", patterns, folder, _SINGLE, "x.de.txt.gz")
+    ]
+
+
+def _find(
+    key: str, patterns: Sequence[str], folder: Path, name: re.Pattern[str], example: str
+) -> Iterator[tuple[Path, re.Match[str]]]:
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute():
-            raise InputError(f"corpora: expected a pattern below {folder}, got '{pattern}'")
+            raise InputError(f"{key}: expected a pattern below {folder}, got '{pattern}'")
         paths = sorted(folder.glob(pattern))
         if not paths:
-            raise InputError(f"corpora: no file matches '{pattern}' in {folder}")
+            raise InputError(f"{key}: no file matches '{pattern}' in {folder}")
         for path in paths:
-            match = _LANGUAGES.search(path.name)
+            match = name.search(path.name)
             if match is None:
-                raise InputError(f"corpora: expected a name such as 'x.en-de.tsv.gz', got '{path}'")
-            files.append(CorpusFile(path, match[1], match[2]))
-    return files
+                raise InputError(f"{key}: expected a name such as '{example}', got '{path}'")
+            yield path, match
 
 
-def read_pieces(
-    files: Sequence[CorpusFile], splitter: SubwordSplitter, longest: int
-) -> tuple[PieceBitext, int]:
+class PieceReader:
+    """Splits text into pieces and groups the pieces into words, in one way for all languages.
+
+    A word begins where the tokenizer's own pre-splitting begins one; besides, every sign stands
+    alone, a number is a word, and every piece of Han, kana, Thai, Lao, Khmer or Burmese script is
+    one: those have no spaces.
+
+    :param transliterate: see :class:`SubwordSplitter`.
+    """
+
+    def __init__(self, tokenizer: Any, transliterate: str | None = None) -> None:
+        self.splitter = SubwordSplitter(tokenizer, transliterate)
+        self.names: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        self._kinds = np.array([kind_of(name) for name in self.names], dtype=np.uint8)
+        self._marked = np.array([name.startswith(("▁", "Ġ")) for name in self.names])
+
+    def sentences(self, texts: Sequence[str]) -> Iterator[Subwords]:
+        """The pieces of raw sentences, and the word of each."""
+        for ids, pretoken in self.splitter.pretokens(texts):
+            yield Subwords(ids, self.word_of(np.array(ids, dtype=np.int64), pretoken))
+
+    def word_of(self, ids: NDArray[np.int64], pretoken: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The word of each piece of a sentence, from 0.
+
+        :param pretoken: the unit of the tokenizer's pre-splitting that each piece lies in.
+        """
+        if not len(ids):
+            return pretoken
+        kinds = self._kinds[ids]
+        before = np.concatenate([[SIGN], kinds[:-1]])
+        begins = (kinds == SIGN) | (kinds == UNSPACED)
+        apart = np.diff(pretoken, prepend=-1) != 0
+        begins |= (kinds == LETTERS) & (apart | (before == SIGN))
+        begins |= (kinds == DIGITS) & ((before != DIGITS) | self._marked[ids])
+        begins[0] = True
+        return np.cumsum(begins) - 1
+
+
+def kind_of(piece: str) -> int:
+    """What a piece is made of: ``LETTERS``, ``DIGITS``, ``SIGN`` or ``UNSPACED`` script."""
+    text = piece.lstrip("▁Ġ").removeprefix("##")
+    if not text:
+        return LETTERS
+    if all(unicodedata.category(c)[0] == "N" for c in text):
+        return DIGITS
+    if all(unicodedata.category(c)[0] in "PSZ" for c in text):
+        return SIGN
+    return UNSPACED if _UNSPACED.match(text) else LETTERS
+
+
+_UNSPACED = re.compile(
+    "[぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
+
+
+def read_pairs(
+    files: Iterable[CorpusFile], reader: PieceReader, longest: int
+) -> tuple[ParallelSentences, int]:
     """The pieces of one language pair's files, and how many pairs were empty or too long."""
     source, target = _Flat(), _Flat()
     dropped = 0
     for file in files:
-        for chunk in _chunks(file.path):
+        for chunk in _chunks(read_bitext(file.path)):
             sides = zip(
-                splitter.texts([s for s, _ in chunk]),
-                splitter.texts([t for _, t in chunk]),
+                reader.sentences([str(pair.source) for pair in chunk]),
+                reader.sentences([str(pair.target) for pair in chunk]),
                 strict=True,
             )
-            for (src, _), (tgt, _) in sides:
-                if 0 < len(src) <= longest and 0 < len(tgt) <= longest:
+            for src, tgt in sides:
+                if 0 < len(src.ids) <= longest and 0 < len(tgt.ids) <= longest:
                     source.add(src)
                     target.add(tgt)
                 else:
                     dropped += 1
-    return PieceBitext(*source.arrays(), *target.arrays()), dropped
+    return ParallelSentences(source.sentences(), target.sentences()), dropped
+
+
+def read_monolingual(
+    files: Iterable[CorpusFile], reader: PieceReader, longest: int
+) -> tuple[ParallelSentences, int]:
+    """The pieces of one language's files, and how many sentences were empty or too long."""
+    source, target = _Flat(), _Flat()
+    dropped = 0
+    for file in files:
+        for chunk in _chunks(read_sentences(file.path)):
+            for sentence in reader.sentences(chunk):
+                if 0 < len(sentence.ids) <= longest:
+                    source.add(sentence)
+                    target.add(_NOTHING)
+                else:
+                    dropped += 1
+    return ParallelSentences(source.sentences(), target.sentences()), dropped
+
+
+def read_gold_pairs(
+    stem: Path, splitter: SubwordSplitter, longest: int
+) -> tuple[ParallelSentences, UnitLinks]:
+    """Tokenised pairs with links that people made: ``STEM.src``, ``STEM.tgt``, ``STEM.gold``.
+
+    Sure and possible links count alike but for their weight, 1 and 0.5; links that point past a
+    sentence's end, or to a word without pieces, are left out, and so are pairs that are too long.
+    """
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("src", "tgt", "gold")]
+    pairs = list(read_parallel(paths[0], paths[1]))
+    gold = read_gold(paths[2], pairs=len(pairs))
+    sides = [
+        splitter.words([split_words(str(getattr(pair, side))) for pair in pairs])
+        for side in ("source", "target")
+    ]
+    flat = _Flat(), _Flat()
+    rows: list[NDArray[np.float64]] = []
+    for number, (src, tgt) in enumerate(zip(*sides, strict=True)):
+        if not (0 < len(src.ids) <= longest and 0 < len(tgt.ids) <= longest):
+            continue
+        renumbered = [_renumber(one) for one in (src, tgt)]
+        links = [
+            (renumbered[0][1][i], renumbered[1][1][j], 1.0 if (i, j) in gold[number].sure else 0.5)
+            for i, j in sorted(gold[number].possible)
+            if i in renumbered[0][1] and j in renumbered[1][1]
+        ]
+        for side, (words, _) in zip(flat, renumbered, strict=True):
+            side.add(words)
+        rows.append(np.array(links, dtype=np.float64).reshape(-1, 3))
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    i, j, weight = np.concatenate([np.zeros((0, 3)), *rows]).T
+    linked = UnitLinks(offsets, i.astype(np.uint8), j.astype(np.uint8), weight.astype(np.float16))
+    return ParallelSentences(flat[0].sentences(), flat[1].sentences()), linked
+
+
+def _renumber(words: Subwords) -> tuple[Subwords, dict[int, int]]:
+    """Words that have pieces, counted without gaps, and their new numbers."""
+    present, new = np.unique(words.word_of, return_inverse=True)
+    return Subwords(words.ids, new), {int(old): number for number, old in enumerate(present)}
+
+
+_NOTHING = Subwords([], np.zeros(0, dtype=np.int64))
 
 
 class _Flat:
+    """Sentences as they are read."""
+
     def __init__(self) -> None:
-        self._sentences: list[NDArray[np.int32]] = []
+        self._pieces: list[NDArray[np.int32]] = []
+        self._words: list[NDArray[np.uint8]] = []
 
-    def add(self, ids: list[int]) -> None:
-        self._sentences.append(np.array(ids, dtype=np.int32))
+    def add(self, sentence: Subwords) -> None:
+        self._pieces.append(np.array(sentence.ids, dtype=np.int32))
+        self._words.append(sentence.word_of.astype(np.uint8))
 
-    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        offsets = np.zeros(len(self._sentences) + 1, dtype=np.int64)
-        np.cumsum([len(ids) for ids in self._sentences], out=offsets[1:])
-        empty = np.zeros(0, dtype=np.int32)
-        return np.concatenate([empty, *self._sentences]), offsets
-
-
-def _chunks(path: Path) -> Iterator[list[tuple[str, str]]]:
-    chunk: list[tuple[str, str]] = []
-    for pair in read_bitext(path):
-        chunk.append((str(pair.source), str(pair.target)))
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    yield chunk
-
-
-class TrainingCorpus:
-    """Language pairs with their guiding links, drawn from in batches.
-
-    A language's probability is proportional to ``pairs ** alpha`` (Conneau & Lample, 2019).
-    """
-
-    def __init__(self, bitexts: dict[str, tuple[PieceBitext, PieceLinks]], seed: int) -> None:
-        self.languages = sorted(bitexts)
-        self._parts = [bitexts[language] for language in self.languages]
-        self._seed = seed
-
-    def bitexts(self) -> list[PieceBitext]:
-        """The pieces of every language pair, in a fixed order."""
-        return [bitext for bitext, _ in self._parts]
-
-    def batches(
-        self, *, alpha: float, tokens: int, join: int, stage: int, start: int
-    ) -> Iterator[Batch]:
-        """Batches of at most ``tokens`` padded pieces, without end, from number ``start`` on.
-
-        :param join: pairs of a language are joined, one behind the other, to pairs of up to this
-            many pieces a side; 0 leaves them alone. Most open parallel text is short; joined, it
-            teaches positions and distinctions that longer sentences need.
-        """
-        number, taken = 0, 0
-        while True:
-            rng = np.random.default_rng((self._seed, stage, number))
-            plan = self._plan(rng, alpha, tokens, join)
-            for chosen in plan[max(0, start - taken) :]:
-                yield self._batch(chosen)
-            taken += len(plan)
-            number += 1
-
-    def _plan(
-        self, rng: np.random.Generator, alpha: float, tokens: int, join: int
-    ) -> list[list[_Drawn]]:
-        """One round of batches."""
-        shares = np.array([len(bitext) for bitext, _ in self._parts], dtype=np.float64) ** alpha
-        counts = rng.multinomial(_ROUND, shares / shares.sum())
-        drawn: list[_Drawn] = []
-        for language, ((bitext, _), count) in enumerate(zip(self._parts, counts, strict=True)):
-            drawn.extend(_join(rng, language, bitext, _draw(rng, len(bitext), count), join))
-        ties = rng.random(len(drawn))
-        order = sorted(range(len(drawn)), key=lambda k: (drawn[k].width, ties[k]))
-        plan: list[list[_Drawn]] = [[]]
-        for one in (drawn[k] for k in order):
-            # widths grow, so the newest of a batch decides how wide all its rows are
-            if plan[-1] and (len(plan[-1]) + 1) * 2 * one.width > tokens:
-                plan.append([])
-            plan[-1].append(one)
-        return [plan[k] for k in rng.permutation(len(plan))]
-
-    def _batch(self, chosen: list[_Drawn]) -> Batch:
-        sources, targets, links, weights = [], [], [], []
-        for row, (language, pairs, _) in enumerate(chosen):
-            bitext, linked = self._parts[language]
-            begun = np.zeros(2, dtype=np.int64)  # pieces of the pairs before, either side
-            source, target = [], []
-            for pair in pairs:
-                source.append(_sentence(bitext.source, bitext.source_offsets, pair))
-                target.append(_sentence(bitext.target, bitext.target_offsets, pair))
-                span = slice(linked.offsets[pair], linked.offsets[pair + 1])
-                positions = np.stack([linked.source[span], linked.target[span]], axis=1) + begun
-                links.append(np.insert(positions, 0, row, axis=1))
-                weights.append(linked.weight[span])
-                begun += [len(source[-1]), len(target[-1])]
-            sources.append(np.concatenate(source))
-            targets.append(np.concatenate(target))
-        return Batch(
-            _pad(sources),
-            _pad(targets),
-            np.concatenate(links),
-            np.concatenate(weights).astype(np.float32),
-            np.array([hash(ids.tobytes()) for ids in sources]),
-            np.array([hash(ids.tobytes()) for ids in targets]),
+    def sentences(self) -> Sentences:
+        offsets = np.zeros(len(self._pieces) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in self._pieces], out=offsets[1:])
+        return Sentences(
+            np.concatenate([np.zeros(0, dtype=np.int32), *self._pieces]),
+            offsets,
+            np.concatenate([np.zeros(0, dtype=np.uint8), *self._words]),
         )
 
 
-class _Drawn(NamedTuple):
-    """Pairs of one language that make one row of a batch."""
-
-    language: int
-    pairs: list[int]
-    width: int  # pieces of the longer side, and the two special ones
-
-
-def _join(
-    rng: np.random.Generator,
-    language: int,
-    bitext: PieceBitext,
-    pairs: NDArray[np.int64],
-    longest: int,
-) -> Iterator[_Drawn]:
-    """Join ``pairs`` in their order to rows of random widths up to ``longest`` pieces."""
-    lengths = np.stack(
-        [np.diff(bitext.source_offsets)[pairs], np.diff(bitext.target_offsets)[pairs]], axis=1
-    )
-    row: list[int] = []
-    sides = np.zeros(2, dtype=np.int64)
-    room = rng.integers(longest + 1, size=len(pairs))
-    for number, pair in enumerate(pairs):
-        if row and (sides + lengths[number]).max() > room[number - len(row)]:
-            yield _Drawn(language, row, int(sides.max()) + 2)
-            row, sides = [], np.zeros(2, dtype=np.int64)
-        row.append(int(pair))
-        sides = sides + lengths[number]
-    if row:
-        yield _Drawn(language, row, int(sides.max()) + 2)
-
-
-def _draw(rng: np.random.Generator, pairs: int, count: int) -> NDArray[np.int64]:
-    """``count`` of ``pairs`` numbers, each once before any comes twice."""
-    rounds = [rng.permutation(pairs) for _ in range(-(-count // pairs))]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *rounds])[:count]
-
-
-def _sentence(
-    pieces: NDArray[np.int32], offsets: NDArray[np.int64], number: int
-) -> NDArray[np.int32]:
-    return pieces[offsets[number] : offsets[number + 1]]
-
-
-def _pad(sentences: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
-    padded = np.full((len(sentences), max(map(len, sentences))), -1, dtype=np.int64)
-    for row, ids in enumerate(sentences):
-        padded[row, : len(ids)] = ids
-    return padded
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while chunk := list(islice(items, _CHUNK)):
+        yield chunk

@@ -66,7 +66,7 @@ class Encoder:
         self.bytes = checkpoint.bytes
         self.preset = checkpoint.preset
         self._tap = LayerTap(checkpoint.model)
-        self._splitter = SubwordSplitter(checkpoint.tokenizer)
+        self._splitter = SubwordSplitter(checkpoint.tokenizer, checkpoint.preset.transliterate)
         self.layers = self._tap.layers
         self.has_cls = bool(self._splitter.prefix)
         config: Any = checkpoint.model.config

@@ -15,7 +15,7 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, HFValidationError, LocalEntryNotFoundError
 
 from bitext.errors import InputError, ModelNotFoundError
-from encoders.preset import BUNDLED, PRESET_FILE
+from encoders.preset import BUNDLED, PRESET_FILE, read_preset
 
 FINGERPRINTED = (".json", ".safetensors", ".model", ".txt", ".bpe")
 # what a checkpoint folder may hold that loading needs; never pickled weights
@@ -115,10 +115,13 @@ def _size(folder: Path) -> int:
 def fingerprint(folder: Path) -> str:
     """Twelve hexadecimal digits of a checkpoint's weights, tokenizer and configuration.
 
-    Large files are sampled, 64 blocks each, so that this takes no time next to loading them: it
-    tells models apart, it does not prove that one is whole.
+    The preset's transliteration is a part too, for it changes every vector. Large files are
+    sampled, 64 blocks each, so that this takes no time next to loading them: it tells models apart,
+    it does not prove that one is whole.
     """
     digest = hashlib.sha256()
+    if transliterate := read_preset(folder).transliterate:
+        digest.update(f"transliterate:{transliterate}".encode())
     for path in sorted(folder.iterdir()):
         if path.name == PRESET_FILE or path.suffix not in FINGERPRINTED:
             continue

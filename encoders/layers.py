@@ -41,7 +41,7 @@ class LayerTap:
         config: Any = model.config
         self.layers = int(config.num_hidden_layers)
         self._wanted = _Wanted()
-        for block in _blocks(model, self.layers):
+        for block in find_blocks(model, self.layers):
             block.register_forward_pre_hook(self._before_block, with_kwargs=True)
 
     def _before_block(
@@ -74,8 +74,11 @@ class LayerTap:
         return states
 
 
-def _blocks(model: nn.Module, layers: int) -> list[nn.Module]:
-    """The model's blocks in the order they run; ALBERT runs one several times."""
+def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:
+    """The model's blocks in the order they run; ALBERT runs one several times.
+
+    :raises InputError: if there is no list of them.
+    """
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and (
             len(module) == layers or name.endswith("albert_layer_groups")

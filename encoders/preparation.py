@@ -1,4 +1,4 @@
-"""What a pretraining run computes before its first step: vocabulary, pieces, guides, first vectors.
+"""What a training run computes before its first step: vocabulary, pieces, guides, first vectors.
 
 Each part is written whole into the run's folder and found there by a resumed run.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import transformers
@@ -19,15 +18,35 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder, read_bitext
-from encoders.corpus import CorpusFile, TrainingCorpus, read_pieces
-from encoders.lexicon import PieceBitext, PieceLinks, align_pieces
-from encoders.recipe import LexiconSettings, Recipe, VocabularySettings
+from encoders.batches import BatchSource, TrainingCorpus
+from encoders.corpus import (
+    CorpusFile,
+    ParallelSentences,
+    PieceReader,
+    Sentences,
+    find_corpora,
+    find_monolingual,
+    read_gold_pairs,
+    read_monolingual,
+    read_pairs,
+)
+from encoders.lexicon import UnitLinks, align_units
+from encoders.recipe import LexiconSettings, Recipe, Training, VocabularySettings
 from encoders.static import static_vectors
-from encoders.subwords import SubwordSplitter
 from encoders.vocabulary import train_vocabulary
+from encoders.words import number_words
 
 logger = logging.getLogger(__name__)
-_Arrays = TypeVar("_Arrays", PieceBitext, PieceLinks)
+_SIDES = ("source", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What batches are drawn from, by what objectives read; ``None`` where there is no such text."""
+
+    pairs: BatchSource | None
+    text: BatchSource | None
+    gold: BatchSource | None
 
 
 def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> Any:
@@ -45,9 +64,14 @@ def prepare_tokenizer(recipe: Recipe, files: list[CorpusFile], folder: Path) -> 
         with atomic_folder(there) as new:
             trained.save_pretrained(new)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(there, local_files_only=True)
-    for how_it_was_loaded in ("is_local", "local_files_only"):
-        tokenizer.init_kwargs.pop(how_it_was_loaded, None)  # else they are saved with it
+    forget_loading(tokenizer)
     return tokenizer
+
+
+def forget_loading(tokenizer: Any) -> None:
+    """Forget how a tokenizer was loaded, which would else be saved with it."""
+    for name in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(name, None)
 
 
 def sample_sentences(
@@ -72,40 +96,117 @@ def sample_sentences(
             yield ordered[number]
 
 
-def prepare_corpus(
-    recipe: Recipe, files: list[CorpusFile], tokenizer: Any, folder: Path
-) -> TrainingCorpus:
-    """The pieces and guiding links of every language pair."""
-    splitter = SubwordSplitter(tokenizer)
-    languages = Counter(f"{file.source}-{file.target}" for file in files)
-    parts = {}
-    for pair in sorted(languages):
-        own = [file for file in files if f"{file.source}-{file.target}" == pair]
+def prepare_streams(
+    training: Training,
+    tokenizer: Any,
+    data: Path,
+    folder: Path,
+    *,
+    transliterate: str | None = None,
+) -> Streams:
+    """All text of a run as pieces, with guiding links where an objective reads them.
 
-        def read(own: list[CorpusFile] = own, pair: str = pair) -> PieceBitext:
-            bitext, dropped = read_pieces(own, splitter, recipe.max_sentence_pieces)
-            logger.info("%s: %d pairs, %d empty or too long", pair, len(bitext), dropped)
-            return bitext
+    :param data: the folder that the names in ``training`` are relative to.
+    :param folder: the run's, where what was computed is kept.
+    :param transliterate: what is done to text before the tokenizer.
+    :raises InputError: if text cannot be found or read, or a language has none that fits.
+    """
+    reader = PieceReader(tokenizer, transliterate)
+    longest = training.max_sentence_pieces
 
-        bitext = _cached(folder / f"{pair}.pieces.npz", PieceBitext, read)
-        if not len(bitext):
+    def link(pairs: ParallelSentences) -> UnitLinks:
+        return link_words(pairs, training.lexicon, reader.names)
+
+    pairs = _prepare_parts(
+        find_corpora(training.corpora, data),
+        folder,
+        lambda files: read_pairs(files, reader, longest),
+        link if training.reads("links") else None,
+    )
+    text = _prepare_parts(
+        find_monolingual(training.monolingual, data),
+        folder,
+        lambda files: read_monolingual(files, reader, longest),
+        None,
+    )
+    gold: dict[str, tuple[ParallelSentences, UnitLinks | None]] = {}
+    for stem in training.gold:
+        gold[stem] = read_gold_pairs(data / stem, reader.splitter, longest)
+        if not len(gold[stem][0]):
+            raise InputError(f"gold: {stem} has no sentence pair of 1 to {longest} pieces")
+    return Streams(
+        *(TrainingCorpus(parts, training.seed) if parts else None for parts in (pairs, text, gold))
+    )
+
+
+def _prepare_parts(
+    files: Iterable[CorpusFile],
+    folder: Path,
+    read: Callable[[list[CorpusFile]], tuple[ParallelSentences, int]],
+    link: Callable[[ParallelSentences], UnitLinks] | None,
+) -> dict[str, tuple[ParallelSentences, UnitLinks | None]]:
+    by_languages: dict[str, list[CorpusFile]] = {}
+    for file in files:
+        by_languages.setdefault(file.languages, []).append(file)
+    parts: dict[str, tuple[ParallelSentences, UnitLinks | None]] = {}
+    for name, own in sorted(by_languages.items()):
+        pairs = _prepare_pieces(folder / f"{name}.pieces.npz", own, read)
+        if not len(pairs):
             raise InputError(
-                f"corpora: {pair} has no sentence pair of 1 to {recipe.max_sentence_pieces} pieces"
+                f"{name} has no sentence{' pair' if own[0].target else ''} of a length that fits"
             )
-
-        def link(bitext: PieceBitext = bitext, pair: str = pair) -> PieceLinks:
-            return link_pieces(bitext, recipe.lexicon, pair)
-
-        parts[pair] = bitext, _cached(folder / f"{pair}.links.npz", PieceLinks, link)
-    return TrainingCorpus(parts, recipe.seed)
+        links = None if link is None else _prepare_links(folder / f"{name}.links.npz", pairs, link)
+        parts[name] = pairs, links
+    return parts
 
 
-def link_pieces(bitext: PieceBitext, settings: LexiconSettings, pair: str) -> PieceLinks:
-    """The guiding links of one language pair, and a word in the log on how many there are."""
-    links = align_pieces(bitext, iterations=settings.iterations, threshold=settings.threshold)
-    pieces = min(len(bitext.source), len(bitext.target))
-    logger.info("%s: %.2f guiding links a piece", pair, len(links.source) / max(1, pieces))
-    return links
+def _prepare_pieces(
+    path: Path,
+    files: list[CorpusFile],
+    read: Callable[[list[CorpusFile]], tuple[ParallelSentences, int]],
+) -> ParallelSentences:
+    if not path.is_file():
+        pairs, dropped = read(files)
+        kind = "pairs" if files[0].target else "sentences"
+        logger.info("%s: %d %s, %d empty or too long", path.name, len(pairs), kind, dropped)
+        arrays = {
+            f"{side}.{name}": getattr(getattr(pairs, side), name)
+            for side in _SIDES
+            for name in Sentences.__slots__
+        }
+        _write(path, lambda at: np.savez(at, **arrays))
+    with np.load(path) as found:
+        source, target = (
+            Sentences(**{name: found[f"{side}.{name}"] for name in Sentences.__slots__})
+            for side in _SIDES
+        )
+    return ParallelSentences(source, target)
+
+
+def _prepare_links(
+    path: Path, pairs: ParallelSentences, link: Callable[[ParallelSentences], UnitLinks]
+) -> UnitLinks:
+    """The guiding links between the words of one language pair."""
+    if not path.is_file():
+        links = link(pairs)
+        logger.info("%s: %.1f guiding links a pair", path.name, len(links.source) / len(pairs))
+        arrays = {field: getattr(links, field) for field in UnitLinks.__slots__}
+        _write(path, lambda at: np.savez(at, **arrays))
+    with np.load(path) as found:
+        return UnitLinks(**{field: found[field] for field in UnitLinks.__slots__})
+
+
+def link_words(
+    pairs: ParallelSentences, settings: LexiconSettings, names: Sequence[str]
+) -> UnitLinks:
+    """Link the words of one language pair by what its own text tells.
+
+    :param names: the pieces of the vocabulary.
+    """
+    bitext, stems = number_words(pairs, names)
+    return align_units(
+        bitext, stems=stems, iterations=settings.iterations, threshold=settings.threshold
+    )
 
 
 def prepare_vectors(recipe: Recipe, corpus: TrainingCorpus, folder: Path) -> NDArray[np.float32]:
@@ -114,7 +215,7 @@ def prepare_vectors(recipe: Recipe, corpus: TrainingCorpus, folder: Path) -> NDA
     if not path.is_file():
         logger.info("factorising the pieces' co-occurrence in sentence pairs")
         vectors = static_vectors(
-            corpus.bitexts(),
+            [pairs.by_piece() for pairs in corpus.sentence_pairs()],
             vocabulary=recipe.vocabulary.size,
             dim=recipe.model.dim,
             seed=recipe.seed,
@@ -123,18 +224,13 @@ def prepare_vectors(recipe: Recipe, corpus: TrainingCorpus, folder: Path) -> NDA
     return np.asarray(np.load(path), dtype=np.float32)
 
 
-def _cached(path: Path, kind: type[_Arrays], compute: Callable[[], _Arrays]) -> _Arrays:
-    if not path.is_file():
-        value = compute()
-        arrays = {field.name: getattr(value, field.name) for field in fields(kind)}
-        _write(path, lambda at: np.savez(at, **arrays))
-    with np.load(path) as arrays:
-        return kind(**arrays)
-
-
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name("new." + path.name)
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
     temporary.replace(path)

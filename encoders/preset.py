@@ -44,6 +44,7 @@ class Preset(_Strict):
 
     alignment: AlignmentPreset = AlignmentPreset()
     retrieval: RetrievalPreset = RetrievalPreset()
+    transliterate: str | None = None  # before the tokenizer: encoders/languages/transliteration.py
 
 
 def write_preset(folder: Path, measured: Mapping[str, Mapping[str, object]]) -> Preset:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.lexicon import PieceBitext
+from encoders.lexicon import UnitBitext
 from encoders.recipe import OVERSAMPLING
 
 POWER_ITERATIONS = 3
 
 
-def cooccurrence(bitexts: list[PieceBitext], vocabulary: int) -> sparse.csr_matrix:
+def cooccurrence(bitexts: list[UnitBitext], vocabulary: int) -> sparse.csr_matrix:
     """Which pieces occur in which sentence pair, shape (vocabulary, pairs)."""
     columns = []
     for bitext in bitexts:
@@ -48,7 +48,7 @@ def positive_pmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def static_vectors(
-    bitexts: list[PieceBitext], *, vocabulary: int, dim: int, seed: int
+    bitexts: list[UnitBitext], *, vocabulary: int, dim: int, seed: int
 ) -> NDArray[np.float32]:
     """A vector for every piece, shape (vocabulary, dim); pieces that never occur get zeros.
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.languages.transliteration import find_transform
+
 
 class Subwords(NamedTuple):
     """The pieces of one sentence, special pieces left out.
@@ -24,10 +26,15 @@ class SubwordSplitter:
 
     A word may get no piece at all (whitespace, a zero-width space). Fast tokenizers are called
     below the ``transformers`` wrapper, which changes settings on every call: it cannot be shared.
+
+    :param transliterate: one of ``TRANSFORMS``, applied to every word or sentence first. A word
+        that becomes several stays one.
+    :raises UnknownNameError: if there is no such transform.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, transliterate: str | None = None) -> None:
         self._tokenizer = tokenizer
+        self._transform = find_transform(transliterate)
         self._fast = getattr(tokenizer, "backend_tokenizer", None)
         if self._fast is not None:
             self._fast.no_truncation()
@@ -52,14 +59,31 @@ class SubwordSplitter:
 
     def texts(self, texts: Sequence[str]) -> list[Subwords]:
         """The pieces of raw sentences."""
+        if self._transform is not None:
+            texts = [self._transform(text) for text in texts]
         if self._fast is None:
             ids = [self._ids(text) for text in texts]
         else:
             ids = [e.ids for e in self._fast.encode_batch(list(texts), add_special_tokens=False)]
         return [Subwords(i, np.zeros(len(i), dtype=np.int64)) for i in ids]
 
+    def pretokens(self, texts: Sequence[str]) -> list[Subwords]:
+        """The pieces of raw sentences, ``word_of`` being the tokenizer's own units.
+
+        Those are what it splits text into before it looks for pieces: what stands between spaces,
+        say. Tokenizers without such a stage have one unit a piece.
+        """
+        if self._fast is None:
+            return [Subwords(i, np.arange(len(i))) for i, _ in self.texts(texts)]
+        if self._transform is not None:
+            texts = [self._transform(text) for text in texts]
+        encodings = self._fast.encode_batch(list(texts), add_special_tokens=False)
+        return [Subwords(e.ids, np.array(e.word_ids, dtype=np.int64)) for e in encodings]
+
     def words(self, sentences: Sequence[Sequence[str]]) -> list[Subwords]:
         """The pieces of sentences that have been split into words."""
+        if self._transform is not None:
+            sentences = [[self._transform(word) for word in words] for words in sentences]
         if self._fast is None:
             return [self._by_word(sentence) for sentence in sentences]
         spaced = [[self._spaced(i, word) for i, word in enumerate(words)] for words in sentences]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -72,4 +73,25 @@ def data() -> Path:
     folder = data_folder()
     if not folder.is_dir():
         pytest.skip(f"no data: {folder} is not there (set BITEXT_DATA)")
+    return folder
+
+
+NOUNS = [("cat", "katze"), ("dog", "hund"), ("house", "haus"), ("tree", "baum")]
+VERBS = [("sees", "sieht"), ("likes", "mag"), ("finds", "findet")]
+
+
+@pytest.fixture(scope="session")
+def toy_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Text to train on: two language pairs of 48 sentences, German alone, and gold links."""
+    folder = tmp_path_factory.mktemp("toy")
+    triples = list(itertools.product(NOUNS, VERBS, NOUNS))
+    german = [f"the {a} {v} a {b}\tdie {c} {w} ein {d}" for (a, c), (v, w), (b, d) in triples]
+    (folder / "toy.en-de.tsv").write_text("\n".join(german) + "\n")
+    dutch = [line.replace("die", "de").replace("ein", "een") for line in german]
+    (folder / "toy.en-nl.tsv").write_text("\n".join(dutch) + "\n")
+    (folder / "toy.de.txt").write_text("".join(line.split("\t")[1] + "\n" for line in german))
+    for ending, column in (("src", 0), ("tgt", 1)):
+        lines = [line.split("\t")[column] for line in german[:12]]
+        (folder / f"toy.{ending}").write_text("\n".join(lines) + "\n")
+    (folder / "toy.gold").write_text("0-0 1-1 2-2 3p3 4-4\n" * 12)
     return folder

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.lexicon import PieceBitext, align_pieces
+from encoders.lexicon import UnitBitext, align_units
 from encoders.static import cooccurrence, positive_pmi, static_vectors
 
 
-def bitext(pairs: list[tuple[list[int], list[int]]]) -> PieceBitext:
+def bitext(pairs: list[tuple[list[int], list[int]]]) -> UnitBitext:
     def flat(sentences: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         offsets = np.cumsum([0, *map(len, sentences)])
         return np.concatenate([np.array(s, dtype=np.int32) for s in sentences]), offsets
 
-    return PieceBitext(*flat([s for s, _ in pairs]), *flat([t for _, t in pairs]))
+    return UnitBitext(*flat([s for s, _ in pairs]), *flat([t for _, t in pairs]))
 
 
 # das Haus / the house, das Buch / the book, ein Buch / a book (Knight, 1999).
@@ -26,7 +26,7 @@ KNIGHT = [
 
 
 def links_of(pairs: list[tuple[list[int], list[int]]]) -> list[set[tuple[int, int]]]:
-    found = align_pieces(bitext(pairs), iterations=8)
+    found = align_units(bitext(pairs), iterations=8)
     return [
         {
             (int(i), int(j))
@@ -50,7 +50,7 @@ def test_translations_are_linked_against_the_order_of_words() -> None:
 
 
 def test_weights_are_probabilities_above_the_threshold() -> None:
-    found = align_pieces(bitext(KNIGHT * 3), threshold=0.4)
+    found = align_units(bitext(KNIGHT * 3), threshold=0.4)
     assert ((found.weight >= 0.4) & (found.weight <= 1)).all()
     assert found.offsets[-1] == len(found.source) == len(found.target) == len(found.weight)
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from math import exp, log
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from encoders.corpus import Batch
+from encoders.batches import Batch
+from encoders.objectives import OBJECTIVES
 from encoders.objectives.alignment import contrast_linked
 from encoders.objectives.contrastive import contrast_sentences
 from encoders.objectives.masked import choose_and_mask, join_pairs
-from encoders.objectives.step import SpecialPieces, Step, frame
+from encoders.objectives.network import SpecialPieces
+from encoders.objectives.objective import ObjectiveSettings
+from encoders.objectives.step import Step, additive_mask, frame, pool_by_word
 
+PAGE = Path(__file__).parent.parent / "docs" / "objectives.md"
 SPECIAL = SpecialPieces(begin=0, pad=1, end=2, mask=4, vocabulary=50)
 # Orthogonal unit vectors, so that every cosine is 1 or 0.
 X, Y, Z = torch.eye(3)
@@ -68,22 +74,38 @@ def test_sentences_are_framed_and_padded() -> None:
 
 
 def test_pairs_are_joined_with_positions_that_start_again() -> None:
-    none: Any = np.zeros(0)
-    batch = Batch(np.array([[7, 8], [9, -1]]), np.array([[6], [5]]), none, none, none, none)
-    step = Step(
-        batch,
-        model=None,
-        tap=None,  # type: ignore[arg-type]
-        special=SPECIAL,
-        generator=torch.Generator(),
-        layers=frozenset(),
-        device=torch.device("cpu"),
-        precision=torch.float32,
+    none = np.zeros(0, dtype=np.int64)
+    batch = Batch(
+        source=np.array([[7, 8], [9, -1]]),
+        target=np.array([[6], [5]]),
+        source_words=none,
+        target_words=none,
+        source_segments=none,
+        target_segments=none,
+        links=none,
+        link_weights=none.astype(np.float32),
+        source_keys=none,
+        target_keys=none,
     )
-    ids, positions = join_pairs(step)
+    network: Any = SimpleNamespace(special=SPECIAL)
+    ids, positions, sides = join_pairs(Step(batch, network, torch.Generator()))
     assert ids.tolist() == [[0, 7, 8, 2, 2, 6, 2], [0, 9, 2, 2, 5, 2, 1]]
-    # RoBERTa counts positions from the padding id + 1; padding stays at the padding id
-    assert positions.tolist() == [[2, 3, 4, 5, 2, 3, 4], [2, 3, 4, 2, 3, 4, 1]]
+    # positions count from 0 in either sentence; where a model's own begin is the network's matter
+    assert positions.tolist() == [[0, 1, 2, 3, 0, 1, 2], [0, 1, 2, 0, 1, 2, 0]]
+    assert sides.tolist() == [[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, -1]]
+
+
+def test_a_word_is_the_mean_of_its_pieces() -> None:
+    # The first sentence: a word of two pieces and one of one; the second: one word and padding.
+    states = torch.stack([torch.stack([X, Y, Z]), torch.stack([Z, X, X])])
+    words = pool_by_word(states, np.array([[0, 0, 1], [0, -1, -1]]))
+    assert words.tolist() == [[[0.5, 0.5, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 0]]]
+
+
+def test_a_piece_that_may_look_at_nothing_looks_at_everything() -> None:
+    mask = additive_mask(torch.tensor([[[True, False], [False, False]]]))
+    assert mask.shape == (1, 1, 2, 2)
+    assert mask[0, 0].softmax(-1).tolist() == [[1, 0], [0.5, 0.5]]
 
 
 def test_masking_spares_special_pieces_and_keeps_its_proportions() -> None:
@@ -95,6 +117,20 @@ def test_masking_spares_special_pieces_and_keeps_its_proportions() -> None:
     of_chosen = masked[chosen]
     assert chosen[:, 1:-2].float().mean() == pytest.approx(0.15, abs=0.01)
     assert (of_chosen == SPECIAL.mask).float().mean() == pytest.approx(0.8, abs=0.02)
-    # a random piece is, once in 45, the piece itself
-    assert (of_chosen == 10).float().mean() == pytest.approx(0.1 + 0.1 / 45, abs=0.02)
-    assert int(masked[chosen].min()) >= SPECIAL.mask
+    # a random piece is, once in 50, the piece itself
+    assert (of_chosen == 10).float().mean() == pytest.approx(0.1 + 0.1 / 50, abs=0.02)
+    assert not SPECIAL.are(of_chosen[of_chosen != SPECIAL.mask]).any()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_page_of_objectives_has_each_with_its_settings(name: str) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"docs/objectives.md: expected one row for {name}"
+    _, _, reads, settings, _ = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    kind = OBJECTIVES[name]
+    assert reads == kind.reads
+    own = kind.Settings.model_fields.keys() - ObjectiveSettings.model_fields.keys()
+    defaults = {key: kind.Settings.model_fields[key].default for key in own}
+    written = {f"`{key}` {'top' if key == 'layer' else value}" for key, value in defaults.items()}
+    assert set(filter(None, settings.split(", "))) == written

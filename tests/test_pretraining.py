@@ -19,13 +19,14 @@ import transformers
 from safetensors.torch import load_file
 
 from bitext.errors import BitextError
+from encoders.batches import TrainingCorpus
 from encoders.checkpoint import ModelKey, load_checkpoint
-from encoders.corpus import CorpusFile, TrainingCorpus, find_corpora, read_pieces
+from encoders.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
 from encoders.encoder import Encoder
-from encoders.lexicon import align_pieces
+from encoders.lexicon import align_units
 from encoders.recipe import Recipe, read_recipe
-from encoders.subwords import SubwordSplitter
 from encoders.training import pretrain
+from encoders.words import number_words
 
 RECIPE = """
 corpora = ["toy.en-*.tsv"]
@@ -61,19 +62,14 @@ objectives.sentences = {}
 objectives.mlm = { every = 2 }
 objectives.tlm = { every = 2 }
 """
-NOUNS = [("cat", "katze"), ("dog", "hund"), ("house", "haus"), ("tree", "baum")]
-VERBS = [("sees", "sieht"), ("likes", "mag"), ("finds", "findet")]
 
 
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpora(toy_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two toy language pairs of 48 sentences each, and the recipe."""
     folder = tmp_path_factory.mktemp("corpora")
-    triples = list(itertools.product(NOUNS, VERBS, NOUNS))
-    german = [f"the {a} {v} a {b}\tdie {c} {w} ein {d}" for (a, c), (v, w), (b, d) in triples]
-    (folder / "toy.en-de.tsv").write_text("\n".join(german) + "\n")
-    upper = [line.replace("die", "de").replace("ein", "een") for line in german]
-    (folder / "toy.en-nl.tsv").write_text("\n".join(upper) + "\n")
+    for language in ("de", "nl"):
+        shutil.copy(toy_corpora / f"toy.en-{language}.tsv", folder)
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
 
@@ -172,7 +168,7 @@ def test_a_pair_without_sentences_is_named(tmp_path: Path, recipe: Recipe, corpo
     data = tmp_path / "data"
     shutil.copytree(corpora, data)
     (data / "toy.en-it.tsv").write_text("the cat\t \n")
-    with pytest.raises(BitextError, match="corpora: en-it has no sentence pair of 1 to 46 pieces"):
+    with pytest.raises(BitextError, match="en-it has no sentence pair of a length that fits"):
         pretrain(recipe, data=data, output=tmp_path / "out")
 
 
@@ -201,13 +197,13 @@ def test_corpora_that_cannot_be_used(corpora: Path, patterns: list[str], message
 @pytest.fixture(scope="module")
 def corpus(corpora: Path, trained: Path) -> TrainingCorpus:
     tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "model")
-    splitter = SubwordSplitter(tokenizer)
+    reader = PieceReader(tokenizer)
     parts = {}
     for language in ("de", "nl"):
         file = CorpusFile(corpora / f"toy.en-{language}.tsv", "en", language)
-        bitext, dropped = read_pieces([file], splitter, 60)
+        pairs, dropped = read_pairs([file], reader, 60)
         assert dropped == 0
-        parts[language] = bitext, align_pieces(bitext)
+        parts[language] = pairs, align_units(number_words(pairs, reader.names)[0])
     return TrainingCorpus(parts, seed=1)
 
 
@@ -221,7 +217,7 @@ def test_a_batch_is_a_function_of_seed_and_number(corpus: TrainingCorpus) -> Non
 
 
 @pytest.mark.parametrize("join", [0, 40])
-def test_batches_hold_to_their_budget_and_links_to_their_pieces(
+def test_batches_hold_to_their_budget_and_links_to_their_words(
     corpus: TrainingCorpus, join: int
 ) -> None:
     stream = corpus.batches(alpha=0.5, tokens=300, join=join, stage=0, start=0)
@@ -229,15 +225,22 @@ def test_batches_hold_to_their_budget_and_links_to_their_pieces(
         pairs, width = len(batch.source), max(batch.source.shape[1], batch.target.shape[1]) + 2
         assert pairs == 1 or 2 * pairs * width <= 300
         row, i, j = batch.links.T
-        assert (batch.source[row, i] >= 0).all()
-        assert (batch.target[row, j] >= 0).all()
+        assert (i <= batch.source_words[row].max(axis=1)).all()
+        assert (j <= batch.target_words[row].max(axis=1)).all()
+        for pieces, words in (
+            (batch.source, batch.source_words),
+            (batch.target, batch.target_words),
+        ):
+            np.testing.assert_array_equal(pieces < 0, words < 0)
+            steps = np.diff(words, axis=1)[words[:, 1:] >= 0]
+            assert set(steps.tolist()) <= {0, 1}  # words count on through joined pairs
         assert len(batch.link_weights) == len(batch.links) > 0
 
 
 def test_too_long_pairs_are_counted_not_cut(corpora: Path, trained: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "model")
     file = CorpusFile(corpora / "toy.en-de.tsv", "en", "de")
-    bitext, dropped = read_pieces([file], SubwordSplitter(tokenizer), 5)
-    assert len(bitext) + dropped == 48
+    pairs, dropped = read_pairs([file], PieceReader(tokenizer), 5)
+    assert len(pairs) + dropped == 48
     assert dropped > 0
-    assert np.diff(bitext.source_offsets).max(initial=0) <= 5
+    assert pairs.source.lengths().max(initial=0) <= 5

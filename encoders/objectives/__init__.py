@@ -1,28 +1,62 @@
-"""Training objectives: each is a function from a step's batch and states to a loss.
+"""Training objectives: each is a loss over one step, with settings of its own.
 
 A recipe names them by their keys here; ``encoders/training.py`` adds up their weighted losses.
 """
 
 from __future__ import annotations
 
-from encoders.objectives.alignment import linked_words
-from encoders.objectives.contrastive import parallel_sentences
-from encoders.objectives.masked import masked_pieces, masked_pieces_of_pairs
-from encoders.objectives.step import Objective
+from typing import Any
 
-OBJECTIVES: dict[str, Objective] = {
-    "words": linked_words,
-    "sentences": parallel_sentences,
-    "mlm": masked_pieces,
-    "tlm": masked_pieces_of_pairs,
-}
-READS_PAIRS = ("words", "sentences")
-"""The objectives that read the hidden states of the two sides, encoded apart and unmasked."""
-_ALL = {"weight", "every"}
-READS = {
-    name: _ALL | ({"layer", "temperature"} if name in READS_PAIRS else {"probability"})
-    for name in OBJECTIVES
-}
-"""The settings that each objective reads."""
+from encoders.objectives.agreement import AgreedAttention
+from encoders.objectives.alignment import GoldWords, LinkedWords
+from encoders.objectives.causal import NextPieces
+from encoders.objectives.classification import IdentifiedPairs, ParaphrasedSentences
+from encoders.objectives.continual import ElasticWeights, StartingPoint
+from encoders.objectives.contrastive import (
+    ParallelSentences,
+    SentenceAlignment,
+    TranslationRanking,
+)
+from encoders.objectives.crossing import BackTranslatedPieces, CrossMaskedPieces
+from encoders.objectives.distillation import DistilSentences, DistilWords
+from encoders.objectives.hierarchical import HierarchicalContrast
+from encoders.objectives.masked import MaskedPairs, MaskedPieces
+from encoders.objectives.mixing import MixedDocuments, MixedPhrases
+from encoders.objectives.momentum import MomentumContrast
+from encoders.objectives.objective import Objective
+from encoders.objectives.recovery import RecoveredWords
+from encoders.objectives.self_training import Consistency, SelfTraining
 
-__all__ = ["OBJECTIVES", "READS", "READS_PAIRS", "Objective"]
+OBJECTIVES: dict[str, type[Objective[Any]]] = {
+    # of one language
+    "mlm": MaskedPieces,
+    "clm": NextPieces,
+    "btmlm": BackTranslatedPieces,
+    # of sentence pairs
+    "tlm": MaskedPairs,
+    "camlm": CrossMaskedPieces,
+    "clmlm": MixedDocuments,
+    "clpc": ParaphrasedSentences,
+    "psi": IdentifiedPairs,
+    "sentences": ParallelSentences,
+    "ranking": TranslationRanking,
+    "clsa": SentenceAlignment,
+    "xlco": MomentumContrast,
+    "hictl": HierarchicalContrast,
+    # of words
+    "clwr": RecoveredWords,
+    "clwa": AgreedAttention,
+    "alm": MixedPhrases,
+    "words": LinkedWords,
+    "gold": GoldWords,
+    "so": SelfTraining,
+    "consistency": Consistency,
+    # of a teacher
+    "distil_words": DistilWords,
+    "distil_sentences": DistilSentences,
+    # of what the model was before
+    "l2sp": StartingPoint,
+    "ewc": ElasticWeights,
+}
+
+__all__ = ["OBJECTIVES", "Objective"]

@@ -1,0 +1,1 @@
+"""New languages: more pieces, a factorised vocabulary, adapters, transliteration."""

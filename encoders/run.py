@@ -1,0 +1,160 @@
+"""The folder of a training run: claimed by one recipe, with its log and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from bitext.errors import InputError, MismatchError
+from bitext.text import atomic_folder, atomic_write
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a run has come, and what early stopping has seen so far."""
+
+    stage: int = 0
+    step: int = 0  # steps of the stage that are done
+    best: float | None = None  # of the dev measure, larger is better
+    waited: int = 0  # measurements since then
+    scale: float = 0.0  # of the loss, in float16
+
+
+class RunFolder:
+    """What a run leaves on disk while it goes on; nothing in it is ever half-written.
+
+    :param output: the folder that the caller named; the run's own is ``output/run``.
+    :param settings: what the run does: another run of the folder must have the very same.
+    :raises InputError: if the folder cannot be made, or holds folders of somebody else, which
+        would be replaced.
+    :raises MismatchError: if it holds a run of other settings.
+    """
+
+    def __init__(self, output: Path, settings: BaseModel, *, also: str = "") -> None:
+        for name in ("start", "model"):
+            there = output / name
+            if there.is_dir() and any(there.iterdir()) and not (there / "config.json").is_file():
+                raise InputError(f"will not replace {there}: it is not a checkpoint")
+        self.path = output / "run"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+        self._claim(settings.model_dump_json(indent=1) + also)
+
+    def _claim(self, written: str) -> None:
+        for left_by_a_kill in self.path.glob(".*.tmp"):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        path = self.path / "recipe.json"
+        if not path.is_file():
+            with atomic_write(path) as file:
+                file.write(written)
+        elif path.read_text(encoding="utf-8") != written:
+            raise MismatchError(
+                f"{self.path} holds a run of another recipe; choose another output folder or "
+                "remove it"
+            )
+
+    def save(self, place: Place, state: Tensors) -> None:
+        """Write a checkpoint in the place of the last one.
+
+        :raises InputError: if it cannot be written; the last one is whole then.
+        """
+        with atomic_folder(self.path / "checkpoint", marker="place.json") as temporary:
+            save_tensors(state, temporary / "state.safetensors")
+            with writing(self.path):
+                (temporary / "place.json").write_text(json.dumps(asdict(place)), encoding="utf-8")
+
+    def load(self, device: torch.device) -> tuple[Place, Tensors] | None:
+        """The last checkpoint, if there is one."""
+        folder = self.path / "checkpoint"
+        if not (folder / "place.json").is_file():
+            return None
+        place = Place(**json.loads((folder / "place.json").read_text(encoding="utf-8")))
+        return place, load_file(folder / "state.safetensors", device=str(device))
+
+    def save_best(self, weights: Tensors) -> None:
+        """Keep the weights that did best on the dev data."""
+        with atomic_folder(self.path / "best", marker="state.safetensors") as temporary:
+            save_tensors(weights, temporary / "state.safetensors")
+
+    def load_best(self, device: torch.device) -> Tensors:
+        return load_file(self.path / "best" / "state.safetensors", device=str(device))
+
+
+def save_tensors(tensors: Tensors, path: Path) -> None:
+    """Write tensors; tied ones, which share their storage, are written each for itself.
+
+    :raises InputError: if the disk is full or the folder may not be written.
+    """
+    apart = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    with writing(path.parent.parent):
+        save_file(apart, path)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say in one sentence why something could not be written in ``folder``."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot write {folder}: {reason}") from None
+
+
+class Log:
+    """The run's figures: a JSON object a line, and TensorBoard events where they are wanted.
+
+    :param tensorboard: also write events below ``folder/tensorboard``.
+    :raises InputError: if TensorBoard is wanted and not installed.
+    """
+
+    def __init__(self, folder: Path, *, tensorboard: bool) -> None:
+        self.path = folder / "log.jsonl"
+        self._events: Any = _event_writer(folder / "tensorboard") if tensorboard else None
+
+    def write(self, stage: str, step: int, figures: dict[str, float], at: int) -> None:
+        """Add one line.
+
+        :param at: steps of all stages so far, TensorBoard's axis.
+        """
+        rounded = {name: round(value, 6) for name, value in figures.items()}
+        with writing(self.path), self.path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"stage": stage, "step": step, **rounded}) + "\n")
+        if self._events is not None:
+            for name, value in figures.items():
+                self._events.add_scalar(name, value, at)
+            self._events.flush()
+
+    def forget_after(self, stage: int, step: int, stages: list[str]) -> None:
+        """Drop the lines of steps beyond a checkpoint, which are done, and logged, again."""
+        if not self.path.is_file():
+            return
+        order = {name: number for number, name in enumerate(stages)}
+        with atomic_write(self.path) as kept:
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                said = json.loads(line)
+                if (order[said["stage"]], said["step"]) <= (stage, step):
+                    kept.write(line + "\n")
+
+
+def _event_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "tensorboard = true needs TensorBoard: pip install 'bitext[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder))

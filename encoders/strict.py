@@ -1,0 +1,72 @@
+"""Settings that are read strictly: an unknown key is an error, and the sentence says what is allowed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bitext.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Strict(BaseModel):
+    """Frozen settings without room for keys that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=Strict)
+
+
+def read_toml(path: str | Path, kind: type[Settings]) -> Settings:
+    """Read a settings file.
+
+    :raises InputError: if the file is missing, is not TOML, or has a key or value that is not
+        allowed; the sentence names the file and the key.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        settings: dict[str, Any] = tomllib.loads(text)
+        return kind.model_validate(settings)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: {describe(error, kind)}") from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise InputError(f"{path}: not a TOML file: {error}") from None
+
+
+def describe(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first fault of ``error`` as one sentence: which key, what came, what is allowed."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(sorted(_fields_at(kind, first["loc"][:-1])))
+        return f"{key}: unknown key; choose one of: {allowed}"
+    if first["type"] == "value_error":  # a sentence of our own
+        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
+    got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+    return f"{key}: {first['msg']}{got}"
+
+
+def _fields_at(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys of the model that lies at ``path`` inside ``kind``."""
+    for step in path:
+        if isinstance(step, str) and step in kind.model_fields:
+            kind = next(_models_in(kind.model_fields[step].annotation), kind)
+    return list(kind.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
