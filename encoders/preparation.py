@@ -42,7 +42,7 @@ _SIDES = ("source", "target")
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What batches are drawn from, by what objectives read; ``None`` where there is no such text."""
+    """What batches are drawn from, by what objectives read; ``None``: there is no such text."""
 
     pairs: BatchSource | None
     text: BatchSource | None

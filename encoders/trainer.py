@@ -1,4 +1,4 @@
-"""Runs the stages of a recipe: steps, accumulation, several processes, checkpoints, early stopping."""
+"""Runs the stages of a recipe: steps, several processes, checkpoints, early stopping."""
 
 from __future__ import annotations
 
@@ -316,9 +316,7 @@ class Trainer:
     def _weights(self) -> Tensors:
         """What the finished model is made of."""
         state = {f"model.{k}": v for k, v in self.network.model.state_dict().items()}
-        return state | {
-            f"additions.{k}": v for k, v in self.network.additions.state_dict().items()
-        }
+        return state | {f"additions.{k}": v for k, v in self.network.additions.state_dict().items()}
 
     @contextmanager
     def _saving_on_interrupt(self) -> Iterator[None]:

@@ -171,7 +171,7 @@ def test_the_best_on_dev_data_is_kept_and_patience_ends_a_stage(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tune": {"layers": [1, 3]}}, "tune.layers: expected the first and the last of the blocks 1 to 2, got 1 and 3"),
+        ({"tune": {"layers": [1, 3]}}, "first and the last of the blocks 1 to 2, got 1 and 3"),
         ({"max_sentence_pieces": 100}, "sentences of 100 pieces and 2 special ones do not fit"),
         ({"gold": ["nowhere"]}, "nowhere.src"),
         ({"dev": {**DEV, "alignment": [{"source": "x", "target": "y", "gold": "z"}]}}, "x"),

@@ -1,4 +1,4 @@
-"""New languages: what a vocabulary is given, what new rows are made of, and what stays as it was."""
+"""New languages: what a vocabulary gets, what new rows are made of, and what stays as it was."""
 
 from __future__ import annotations
 
