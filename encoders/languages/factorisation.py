@@ -69,7 +69,7 @@ def factorise(embeddings: torch.Tensor, *, rank: int, iterations: int = 100) -> 
 def _products(table: torch.Tensor) -> torch.Tensor:
     """``X^T X`` in double precision, which ``X`` itself may be too large for; shape (dim, dim)."""
     gram = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
-    for chunk in table.split(CHUNK):
+    for chunk in torch.split(table, CHUNK):
         rows = chunk.double().cpu()
         gram += rows.T @ rows
     return gram
