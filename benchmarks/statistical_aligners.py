@@ -214,7 +214,7 @@ def run_fast_align(program: Path, pairs: Sequence[Pair], work: Path) -> tuple[Pa
 
 
 def run_eflomal(python: Path, pairs: Sequence[Pair], work: Path) -> tuple[Path, Path]:
-    """With its defaults: IBM 1, HMM and fertility, three samplers, which no seed can be given to."""
+    """With its defaults: IBM 1, HMM and fertility. It takes no seed: AERs vary by tenths."""
     sides = [work / "text.source", work / "text.target"]
     for side, path in enumerate(sides):
         with atomic_write(path) as output:
