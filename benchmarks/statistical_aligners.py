@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from aligners.evaluate import AlignmentScore, evaluate
+from bitext.scoring import AlignmentScore, evaluate
 from bitext.errors import BitextError, InputError
 from bitext.segmentation import segment
 from bitext.text import (
