@@ -25,7 +25,7 @@ check: $(VENV)/.ready-check
 	$(python) -m pytest -q tests/test_layers.py
 	$(python) -m mkdocs build --strict --quiet
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.ready-bench
 	set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(python) $$script; done
 
 docs: $(VENV)/.ready-docs

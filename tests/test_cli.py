@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 import bitext
 from bitext import cli
-from bitext.progress import report_progress
+from bitext.progress import describe_rate, report_progress
 
 # Stands for a command of the project: `bitext demo WORD` does one thing that commands do.
 DEMO = '''
@@ -296,3 +297,24 @@ def test_progress_is_drawn_where_asked_for_or_on_a_terminal(
     out, err = capsys.readouterr()
     assert out == ""
     assert ("pairs" in err and "3/3" in err) if drawn else err == ""
+
+
+@pytest.mark.parametrize(("total", "left"), [(4, True), (None, False)])
+def test_progress_tells_the_rate_and_the_time_left_where_the_end_is_known(
+    capsys: pytest.CaptureFixture[str], total: int | None, left: bool
+) -> None:
+    with report_progress("pairs", total, show=True) as done:
+        done(2)  # where the rate counts from
+        done(1)
+        done(1)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r" [\d,.]+/s +0:00:0\d", last)
+    assert ("left 0:00:00" in last) == left
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(None, "?/s"), (1234.5, "1,234/s"), (9.96, "10/s"), (2.34, "2.3/s"), (0.0512, "0.051/s")],
+)
+def test_a_rate_has_as_many_digits_as_one_can_read(rate: float | None, text: str) -> None:
+    assert describe_rate(rate) == text
