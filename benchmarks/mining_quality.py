@@ -68,7 +68,7 @@ def read_set(
     sides = []
     for side in (language, "en"):
         lines = (line.split("\t") for line in open_lines(folder / f"{name}.{side}"))
-        sides.append({key: text for key, text in lines})
+        sides.append(dict(lines))
     pairs = (line.split("\t") for line in open_lines(folder / f"{name}.gold"))
     return sides[0], sides[1], [(i, j) for i, j in pairs]
 

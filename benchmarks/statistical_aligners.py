@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bitext.scoring import AlignmentScore, evaluate
 from bitext.errors import BitextError, InputError
+from bitext.scoring import AlignmentScore, evaluate
 from bitext.segmentation import segment
 from bitext.text import (
     atomic_write,
