@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import read_bitext
-from encoders.lexicon import UnitBitext, UnitLinks
+from encoders.cells import UnitBitext
+from encoders.lexicon import UnitLinks
 from encoders.subwords import SubwordSplitter
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder, read_bitext
+from encoders.cells import UnitBitext
 from encoders.corpus import CorpusFile, TrainingCorpus, read_pieces
-from encoders.lexicon import UnitBitext, UnitLinks, align_units
+from encoders.lexicon import UnitLinks, align_units
 from encoders.recipe import LexiconSettings, Recipe, VocabularySettings
 from encoders.static import static_vectors
 from encoders.subwords import SubwordSplitter
@@ -102,7 +103,12 @@ def prepare_corpus(
 
 def link_pieces(bitext: UnitBitext, settings: LexiconSettings, pair: str) -> UnitLinks:
     """The guiding links of one language pair, and a word in the log on how many there are."""
-    links = align_units(bitext, iterations=settings.iterations, threshold=settings.threshold)
+    links = align_units(
+        bitext,
+        iterations=settings.iterations,
+        threshold=settings.threshold,
+        beside=settings.beside,
+    )
     pieces = min(len(bitext.source), len(bitext.target))
     logger.info("%s: %.2f guiding links a piece", pair, len(links.source) / max(1, pieces))
     return links

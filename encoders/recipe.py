@@ -52,7 +52,8 @@ class LexiconSettings(_Strict):
     """The statistical links that guide the word objective (``encoders/lexicon.py``)."""
 
     iterations: Positive = 5
-    threshold: float = Field(0.1, gt=0, lt=1)
+    threshold: float = Field(0.1, gt=0, lt=1)  # of the product of both directions
+    beside: float = Field(0.5, gt=0, le=1)  # of one direction, beside a link; 1: no such links
 
 
 class ObjectiveSettings(_Strict):
