@@ -147,8 +147,8 @@ def inspect_layers(
         _embed(encoder, texts, side, too_long, progress)
         for side, texts in (("source", sources), ("target", targets))
     )
-    links: _LinksOf = (
-        align_layers(
+    try:
+        links = align_layers(
             encoder,
             aligned,
             layers=every,
@@ -156,9 +156,8 @@ def inspect_layers(
             too_long=too_long,
             progress=progress,
         )
-        if gold
-        else {}
-    )
+    except TooLongError as error:
+        raise error.called(f"gold {error.name}") from None
     layers = tuple(_report(layer, source, target, links, gold) for layer in every)
     return Analysis(
         pairs=len(sources),
@@ -223,7 +222,7 @@ def _report(
     correlation, components = mean_canonical_correlation(source, target)
     return LayerReport(
         layer=layer,
-        aer={u: evaluate(links[layer, u], gold).aer for u in UNITS if (layer, u) in links},
+        aer={unit: evaluate(links[layer, unit], gold).aer for unit in UNITS} if gold else {},
         retrieval={
             pooling: retrieval_accuracy(sources[n, pooling], targets[n, pooling])
             for n, pooling in sources

@@ -117,8 +117,8 @@ class TrainingCorpus:
         shares = np.array([len(pairs) for pairs, _ in self._parts], dtype=np.float64) ** alpha
         counts = rng.multinomial(min(_ROUND, 8 * len(self)), shares / shares.sum())
         drawn: list[_Drawn] = []
-        for language, ((pairs, _), count) in enumerate(zip(self._parts, counts, strict=True)):
-            chosen = _draw(rng, len(pairs), count, _RUN if order == "document" else 1)
+        for language, ((pairs, _), number) in enumerate(zip(self._parts, counts, strict=True)):
+            chosen = _draw(rng, len(pairs), number, _RUN if order == "document" else 1)
             drawn.extend(_join(rng, language, pairs, chosen, join))
         ties = rng.random(len(drawn))
         by_width = sorted(range(len(drawn)), key=lambda k: (drawn[k].width, ties[k]))

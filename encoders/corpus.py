@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bitext.errors import InputError
 from bitext.text import read_bitext, read_gold, read_parallel, read_sentences
 from bitext.text import words as split_words
-from encoders.lexicon import UnitBitext, UnitLinks
+from encoders.cells import UnitBitext
+from encoders.lexicon import UnitLinks
 from encoders.subwords import Subwords, SubwordSplitter
 
 logger = logging.getLogger(__name__)

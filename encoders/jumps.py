@@ -63,23 +63,20 @@ def _bucket(states: int) -> Longs:
     return np.asarray(np.clip(place - place[:, None], -NEAR - 1, NEAR + 1) + NEAR + 1)
 
 
-def posteriors(
-    emission: Floats, null: Floats, lengths: Longs, jumps: Jumps, explained: np.float32
-) -> Floats:
+def posteriors(emission: Floats, null: Floats, lengths: Longs, jumps: Jumps) -> Floats:
     """Chance that each unit comes from each place, by the forward-backward algorithm.
 
     Counts the expected jumps in ``jumps``.
 
-    :param emission: probability of each unit given each place, shape (units, pairs, places), zero
-        at places and units beyond a sentence's end; so is the result.
-    :param null: probability of each unit and of its coming from nothing, shape (units, pairs); one
-        at units beyond a sentence's end.
+    :param emission: chance that a unit comes from a place at all, times its probability given each
+        place; shape (units, pairs, places), as is that of the result. Zero beyond a sentence's end.
+    :param null: chance that it comes from nothing, times its probability then; shape (units,
+        pairs). One beyond a sentence's end.
     :param lengths: places of each pair.
-    :param explained: chance of coming from any place at all.
     """
     emission = np.pad(emission, ((0, 0), (0, 0), (1, 0)))
     weights, inverse = jumps.matrix(emission.shape[2])
-    inverse = inverse[lengths] * explained
+    inverse = inverse[lengths]
     leaving, reached, scale = _forward(emission, null, weights, inverse)
     emission *= scale
     arriving = _backward(emission, null[:, :, None] * scale, weights, inverse, reached)

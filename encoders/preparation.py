@@ -30,7 +30,7 @@ from encoders.corpus import (
     read_monolingual,
     read_pairs,
 )
-from encoders.lexicon import UnitLinks, align_units
+from encoders.lexicon import UnitLinks, align_units, stems_of
 from encoders.recipe import LexiconSettings, Recipe, Training, VocabularySettings
 from encoders.static import static_vectors
 from encoders.vocabulary import train_vocabulary
@@ -42,7 +42,7 @@ _SIDES = ("source", "target")
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What batches are drawn from, by what objectives read; ``None`` where there is no such text."""
+    """What batches are drawn from, by what objectives read; ``None``: there is no such text."""
 
     pairs: BatchSource | None
     text: BatchSource | None
@@ -203,9 +203,13 @@ def link_words(
 
     :param names: the pieces of the vocabulary.
     """
-    bitext, stems = number_words(pairs, names)
+    bitext, spellings = number_words(pairs, names)
     return align_units(
-        bitext, stems=stems, iterations=settings.iterations, threshold=settings.threshold
+        bitext,
+        stems=stems_of(spellings),
+        iterations=settings.iterations,
+        threshold=settings.threshold,
+        beside=settings.beside,
     )
 
 

@@ -45,7 +45,8 @@ class LexiconSettings(Strict):
     """The statistical links that guide word objectives (``encoders/lexicon.py``)."""
 
     iterations: Positive = 5
-    threshold: Share = 0.1
+    threshold: Share = 0.1  # of the product of both directions
+    beside: float = Field(0.5, gt=0, le=1)  # of one direction, beside a link; 1: no such links
 
 
 class Stage(Strict):
@@ -97,9 +98,9 @@ class DevSettings(Strict):
     measure: Literal["aer", "retrieval"] = "aer"
     every: Positive = 200  # steps
     patience: Positive = 5  # measurements without a better one, after which the stage ends
-    layer: int | None = Field(None, ge=0)  # whose hidden states are measured; default: the top one
-    alignment: list[DevAlignment] = []  # the mean of their AER is what counts
-    retrieval: list[str] = []  # bitext files; the mean accuracy of both directions, centred
+    layer: int | None = Field(None, ge=0)  # whose hidden states are measured
+    alignment: list[DevAlignment] = Field([])  # the mean of their AER is what counts
+    retrieval: list[str] = Field([])  # bitext files; the mean accuracy of both directions, centred
 
     @model_validator(mode="after")
     def _has_data(self) -> DevSettings:
@@ -113,9 +114,9 @@ class DevSettings(Strict):
 class Training(Strict):
     """What training from nothing and adaptation share."""
 
-    corpora: list[str] = []  # patterns of files NAME.SRC-TGT.tsv[.gz|.zst]
-    monolingual: list[str] = []  # patterns of files NAME.LANG.txt[.gz|.zst]
-    gold: list[str] = []  # stems of files STEM.src, STEM.tgt and STEM.gold
+    corpora: list[str] = Field([])  # patterns of files NAME.SRC-TGT.tsv[.gz|.zst]
+    monolingual: list[str] = Field([])  # patterns of files NAME.LANG.txt[.gz|.zst]
+    gold: list[str] = Field([])  # stems of files STEM.src, STEM.tgt and STEM.gold
     seed: int = 1
     max_sentence_pieces: int = Field(126, gt=0, lt=256)  # longer pairs are counted and left out
     lexicon: LexiconSettings = LexiconSettings()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.lexicon import UnitBitext
+from encoders.cells import UnitBitext
 from encoders.recipe import OVERSAMPLING
 
 POWER_ITERATIONS = 3

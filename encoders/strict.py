@@ -1,4 +1,4 @@
-"""Settings that are read strictly: an unknown key is an error, and the sentence says what is allowed."""
+"""Settings that are read strictly: an unknown key is an error that says which ones there are."""
 
 from __future__ import annotations
 

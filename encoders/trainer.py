@@ -1,4 +1,4 @@
-"""Runs the stages of a recipe: steps, accumulation, processes, checkpoints, early stopping."""
+"""Runs the stages of a recipe: steps, several processes, checkpoints, early stopping."""
 
 from __future__ import annotations
 

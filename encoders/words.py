@@ -1,4 +1,4 @@
-"""Words of a corpus as numbers: equal ones have equal numbers, and words of one stem share that."""
+"""Words of a corpus as numbers, the same number for the same spelling in either language."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.cells import UnitBitext
 from encoders.corpus import ParallelSentences, Sentences
-from encoders.lexicon import UnitBitext
 
-STEM = 4
-"""Characters that make a stem; a shorter word is its own."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def number_words(
-    pairs: ParallelSentences, names: Sequence[str]
-) -> tuple[UnitBitext, NDArray[np.int32]]:
-    """The words of both sides as numbers, and the number of each word's stem.
+def number_words(pairs: ParallelSentences, names: Sequence[str]) -> tuple[UnitBitext, list[str]]:
+    """The words of both sides as numbers, and the spelling of each number.
 
     Both sides count together: a word that is spelt alike in two languages has one number.
 
     :param names: the pieces of the vocabulary.
-    :return: the bitext of words, and stems by word.
     """
     sides = [_keys(side) for side in (pairs.source, pairs.target)]
     keys = np.concatenate([side[0] for side in sides])
@@ -31,7 +26,7 @@ def number_words(
     numbers: NDArray[np.int32] = inverse.astype(np.int32)
     here = len(sides[0][0])
     bitext = UnitBitext(numbers[:here], sides[0][1], numbers[here:], sides[1][1])
-    return bitext, _stems(pairs, first, here, names)
+    return bitext, _spellings(pairs, first, here, names)
 
 
 def _keys(side: Sentences) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -56,20 +51,16 @@ def _starts(side: Sentences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.flatnonzero(begins), number
 
 
-def _stems(
+def _spellings(
     pairs: ParallelSentences, first: NDArray[np.int64], here: int, names: Sequence[str]
-) -> NDArray[np.int32]:
-    """The stem of each word, by one place where it stands (``here`` words are source ones)."""
-    bounds = []
-    for side in (pairs.source, pairs.target):
-        bounds.append(np.append(_starts(side)[0], len(side.pieces)))
-    stems: dict[str, int] = {}
-    found = np.empty(len(first), dtype=np.int32)
-    for word, at in enumerate(first.tolist()):
-        side, place = (pairs.source, at) if at < here else (pairs.target, at - here)
-        edges = bounds[0] if at < here else bounds[1]
-        spelt = "".join(names[k] for k in side.pieces[edges[place] : edges[place + 1]])
-        letters = spelt.replace("\u2581", "").replace("##", "").replace("\u0120", "")
-        key = letters[:STEM] if len(letters) >= STEM else f"{letters} {word}"
-        found[word] = stems.setdefault(key, len(stems))
+) -> list[str]:
+    """The spelling of each word, read at one place where it stands (``here`` are source words)."""
+    sides = (pairs.source, pairs.target)
+    edges = [np.append(_starts(side)[0], len(side.pieces)).tolist() for side in sides]
+    found = []
+    for at in first.tolist():
+        which, place = (0, at) if at < here else (1, at - here)
+        pieces = sides[which].pieces[edges[which][place] : edges[which][place + 1]]
+        spelt = "".join(names[piece] for piece in pieces)
+        found.append(spelt.replace("\u2581", "").replace("##", "").replace("\u0120", ""))
     return found

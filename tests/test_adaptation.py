@@ -171,7 +171,7 @@ def test_the_best_on_dev_data_is_kept_and_patience_ends_a_stage(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tune": {"layers": [1, 3]}}, "tune.layers: expected the first and the last of the blocks 1 to 2, got 1 and 3"),
+        ({"tune": {"layers": [1, 3]}}, "first and the last of the blocks 1 to 2, got 1 and 3"),
         ({"max_sentence_pieces": 100}, "sentences of 100 pieces and 2 special ones do not fit"),
         ({"gold": ["nowhere"]}, "nowhere.src"),
         ({"dev": {**DEV, "alignment": [{"source": "x", "target": "y", "gold": "z"}]}}, "x"),
@@ -245,7 +245,8 @@ def test_new_pieces_are_learnt_and_the_result_is_ordinary(
     plain = transformers.AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
     before = transformers.AutoTokenizer.from_pretrained(tiny_model)
     assert len(plain) == len(new)
-    assert len(plain.tokenize(NEW)) < len(before.tokenize(NEW))
+    assert before.unk_token_id in before(NEW)["input_ids"]  # q, x and z
+    assert plain.unk_token_id not in plain(NEW)["input_ids"]
     assert Encoder(load_checkpoint(ModelKey(str(tmp_path / "out" / "model")))).dim == 16
 
 
@@ -277,7 +278,7 @@ def test_an_interrupted_adaptation_goes_on_with_the_pieces_it_learnt(
     whole = run(tiny_model, new_language, tmp_path / "whole", stages=[MLM], **changes)
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     shutil.rmtree(tmp_path / "again" / "model")
-    (tmp_path / "again" / "run" / "checkpoint" / "place.json").unlink()  # as if killed before it
+    shutil.rmtree(tmp_path / "again" / "run" / "checkpoint")  # as if killed before the first one
     again = run(tiny_model, new_language, tmp_path / "again", stages=[MLM], **changes)
     for name, tensor in whole.items():
         torch.testing.assert_close(again[name], tensor)

@@ -86,8 +86,11 @@ def test_options_reach_the_aligner(
     run: Run, bitext_file: Path, tiny_model: Path, encoder: Encoder
 ) -> None:
     chosen = ["--layer", 0, "--unit", "word", "--distortion", 0.5, "--method", "forward"]
+    chosen += ["--threshold", 0.45]
     out = run("align", "--model", tiny_model, *chosen, "--json", bitext_file)[1]
-    aligner = Aligner(encoder, layer=0, unit="word", distortion=0.5, method="forward")
+    aligner = Aligner(
+        encoder, layer=0, unit="word", distortion=0.5, method="forward", threshold=0.45
+    )
     for line, alignment in zip(out.splitlines(), aligner.align(PAIRS), strict=True):
         links = json.loads(line)["links"]
         assert tuple((link["source"], link["target"]) for link in links) == alignment.links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,3 +284,39 @@ def test_what_is_not_said_is_what_the_models_preset_says() -> None:
     assert (aligner.method, aligner.unit, aligner.distortion) == ("argmax", "word", 0.25)
     said = Aligner(encoder, method="mwmf", unit="piece", distortion=0.0)  # type: ignore[arg-type]
     assert (said.method, said.unit, said.distortion) == ("mwmf", "piece", 0.0)
+
+
+# --- threshold
+
+
+@pytest.mark.parametrize(
+    ("threshold", "links"),
+    # E with E scores 1; N with E, whose cosine is 0, scores 1/2.
+    [(0.0, "0-0 1-0"), (0.5, "0-0 1-0"), (0.51, "0-0"), (1.0, "0-0")],
+)
+def test_links_below_the_threshold_are_dropped(threshold: float, links: str) -> None:
+    aligner = by_table(method="forward", threshold=threshold)
+    assert str(aligner.align([pair("E,N", "E")])[0]) == links
+
+
+def test_a_threshold_is_in_the_signature_only_if_there_is_one() -> None:
+    assert by_table(threshold=0.75).signature.endswith("distortion 0 | threshold 0.75")
+    assert "threshold" not in by_table().signature
+    assert "threshold" not in by_table(threshold=0).signature
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_is_a_share(threshold: float) -> None:
+    with pytest.raises(InputError, match="threshold must be from 0 to 1"):
+        by_table(threshold=threshold)
+
+
+def test_a_models_threshold_is_for_its_own_layer_unit_and_distortion() -> None:
+    encoder: Any = TableEncoder()
+    encoder.preset = Preset(alignment=AlignmentPreset(unit="word", distortion=0.25, threshold=0.6))
+    assert Aligner(encoder).threshold == 0.6
+    assert Aligner(encoder, layer=1, method="mwmf").threshold == 0.6
+    for other in ({"layer": 2}, {"unit": "piece"}, {"distortion": 0.0}):
+        assert Aligner(encoder, **other).threshold == 0
+    assert Aligner(encoder, layer=2, threshold=0.3).threshold == 0.3
+    assert Aligner(encoder, threshold=0).threshold == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.lexicon import UnitBitext, align_units
+from encoders.cells import UnitBitext
+from encoders.lexicon import align_units
 from encoders.static import cooccurrence, positive_pmi, static_vectors
 
 

@@ -79,7 +79,7 @@ def test_the_bundled_models_recipe_is_a_recipe() -> None:
         ),
         (
             'corpora = ["x"]' + STAGE.replace("words = {}", "mlm = { temperature = 3 }"),
-            r"stages.0.objectives: mlm.temperature: unknown key; choose one of: every, probability, weight",
+            r"stages.0.objectives: mlm.temperature: unknown key; choose one of: every, prob",
         ),
         (
             'corpora = ["x"]' + STAGE.replace("{}", "{ weight = 0 }"),

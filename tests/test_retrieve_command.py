@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,50 @@ def test_centred_index(run: Run, write: Write, tmp_path: Path) -> None:
         assert run("retrieve", "--index", folder, query, *language) == (
             2, "", f"bitext retrieve: {sentence}\n",
         )  # fmt: skip
+
+
+@pytest.fixture
+def best_centred(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the model whose preset says: centred, and no hit below a cosine of 0.9."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / "bitext.json").write_text('{"retrieval": {"centred": true, "threshold": 0.9}}')
+    return folder
+
+
+def test_a_model_that_is_best_centred_is_centred(
+    run: Run, write: Write, best_centred: Path, tmp_path: Path
+) -> None:
+    folder, sentences = tmp_path / "index", write("many", *MANY)
+    new = ["index", sentences, "--model", best_centred, "--output", folder, "--overwrite"]
+    made = (0, f"16\t16\t{folder}\n", "")
+    assert run(*new, "--language", "en") == made
+    assert TextIndex.load(folder).centring
+    assert run(*new, "--language", "en", "--raw") == made
+    assert not TextIndex.load(folder).centring
+    # The preset speaks of its own layer, two thirds up: 1 of 2.
+    assert run(*new, "--language", "en", "--layer", 2) == made
+    assert not TextIndex.load(folder).centring
+    code, _, err = run(*new)
+    assert code == 0
+    assert err.endswith("is best centred, which needs --language; this index is raw\n")
+    assert not TextIndex.load(folder).centring
+
+
+def test_hits_below_the_threshold_are_not_printed(
+    run: Run, write: Write, best_centred: Path, tmp_path: Path
+) -> None:
+    folder, sentences = tmp_path / "index", write("many", *MANY)
+    run("index", sentences, "--model", best_centred, "--output", folder, "--language", "en")
+    find = ["retrieve", "--index", folder, write("query", MANY[0]), "--language", "en", "-k", 16]
+    scores = [float(row[2]) for row in lines_of(run(*find, "--threshold", -1)[1])]
+    assert len(scores) == 16
+    own = [float(row[2]) for row in lines_of(run(*find)[1])]
+    assert own == [score for score in scores if score >= 0.9]
+    assert 0 < len(own) < 16
+    said = [float(row[2]) for row in lines_of(run(*find, "--threshold", 0.5)[1])]
+    assert said == [score for score in scores if score >= 0.5]
+    assert json.loads(run(*find, "--threshold", 1, "--json")[1])["query"] == MANY[0]
+    assert run(*find, "--threshold", 2)[0] == 2
 
 
 def test_empty_lines_are_refused_or_counted(run: Run, write: Write, tmp_path: Path) -> None:
@@ -424,6 +469,10 @@ def test_numbers_that_are_none(run: Run, index: Path, english: Path, tmp_path: P
 
 def test_options_that_contradict(run: Run, index: Path, english: Path, tmp_path: Path) -> None:
     new = ["index", english, "--output", tmp_path / "new"]
+    new_centred = tmp_path / "centred"
+    many = tmp_path / "many"
+    many.write_text("".join(f"{line}\n" for line in MANY), encoding="utf-8")
+    run("index", many, "--output", new_centred, "--centre", "--language", "en")
     for arguments, sentence in [
         ([*new, "--centre"], "--centre needs --language or --with-language"),
         ([*new, "--language", "en", "--with-language"], "not both"),
@@ -433,6 +482,8 @@ def test_options_that_contradict(run: Run, index: Path, english: Path, tmp_path:
         ([*new, "--centre", "--language", "en"], "'en' needs at least 10 different sentences"),
         (["index", english, "--output", index, "--add", "--centre", "--language", "en"],
          f"index {index} was built without --centre"),
+        (["index", english, "--output", new_centred, "--add", "--raw", "--language", "en"],
+         f"index {new_centred} was built with --centre"),
     ]:  # fmt: skip
         code, out, err = run(*arguments)
         assert (code, out) == (2, ""), arguments

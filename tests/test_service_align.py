@@ -141,7 +141,8 @@ def test_what_a_request_leaves_out_is_what_suits_the_model(
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny_model, model)
-    preset = {"alignment": {"layer": 1, "method": "forward", "unit": "word", "distortion": 0.5}}
+    own = {"layer": 1, "method": "forward", "unit": "word", "distortion": 0.5, "threshold": 0.4}
+    preset = {"alignment": own}
     (model / "bitext.json").write_text(json.dumps(preset))
     registry = ModelRegistry()
     settings = Settings(model=str(model), data_dir=tmp_path, sample=False)
@@ -150,6 +151,15 @@ def test_what_a_request_leaves_out_is_what_suits_the_model(
     assert (answer["method"], answer["layer"]) == ("forward", 1)
     expected = links_of(registry.encoder(str(model)), EN, DE, **preset["alignment"])
     assert answer["alignments"][0]["links"] == expected
+
+
+def test_a_threshold_drops_links(client: TestClient) -> None:
+    request = {"source": EN, "target": DE, "method": "mwmf"}
+    links = align(client, **request)["alignments"][0]["links"]
+    least = sorted(link["score"] for link in links)[1] - 1e-5  # scores are rounded
+    kept = align(client, **request, threshold=least)["alignments"][0]["links"]
+    assert kept == [link for link in links if link["score"] >= least]
+    assert 0 < len(kept) < len(links)
 
 
 def test_requests_at_the_same_time_do_not_mix(client: TestClient) -> None:

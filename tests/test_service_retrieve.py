@@ -353,6 +353,31 @@ def test_a_centred_index_must_know_the_language_of_its_queries(client: TestClien
     client.delete("/indexes/centred")
 
 
+def test_a_threshold_leaves_hits_out(client: TestClient, index: str) -> None:
+    request = {"index": "mine", "queries": [GERMAN[0]], "k": 10}
+    (every,) = retrieve(client, **request)
+    least = every[3]["score"] - 1e-5  # scores are rounded
+    (kept,) = retrieve(client, **request, threshold=least)
+    assert kept == [hit for hit in every if hit["score"] >= least]
+    assert 4 <= len(kept) < 10
+    assert client.post("/retrieve", json={**request, "threshold": 1.5}).status_code == 422
+
+
+def test_an_index_is_centred_if_that_suits_its_model(tiny_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (model / "bitext.json").write_text('{"retrieval": {"centred": true}}')
+    settings = Settings(model=str(model), data_dir=tmp_path / "data", sample=False)
+    with TestClient(create_app(settings, ModelRegistry()), base_url="http://localhost") as client:
+        for name, body, centring in [
+            ("own", {}, True),
+            ("raw", {"centring": False}, False),
+            ("other", {"layer": 2}, False),
+        ]:
+            for status in (201, 200):  # asked again, it is the same
+                made = client.put(f"/indexes/{name}", json=body)
+                assert (made.status_code, made.json()["centring"]) == (status, centring)
+
+
 def test_additions_at_the_same_time_are_all_kept(client: TestClient) -> None:
     client.put("/indexes/busy")
 

@@ -23,7 +23,7 @@ from bitext.errors import (
     TooLongError,
     UnknownNameError,
 )
-from encoders.preset import Preset
+from encoders.preset import Preset, RetrievalPreset
 from retrieval.manifest import Space
 from retrieval.text_index import Hit, TextIndex
 from retrieval.vectors import Vectors, write_vectors
@@ -101,6 +101,45 @@ def test_nearest_sentences_with_cosines(index: TextIndex) -> None:
     assert texts(hits) == ["ab", "a", "b"]
     assert [hit.score for hit in hits] == pytest.approx([0.948683, 0.894427, 0.447214], abs=1e-5)
     assert hits[0] == Hit(2, "ab", hits[0].score, "de")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "found"),
+    # cosines .949, .894, .447 as above
+    [(None, ["ab", "a", "b"]), (-1.0, ["ab", "a", "b"]), (0.5, ["ab", "a"]), (0.95, [])],
+)
+def test_hits_below_a_threshold_are_left_out(
+    index: TextIndex, threshold: float | None, found: list[str]
+) -> None:
+    [hits] = index.retrieve(["aab"], k=3, encoder=LETTERS, threshold=threshold)
+    assert texts(hits) == found
+
+
+def test_a_models_threshold_is_for_vectors_made_as_it_says(tmp_path: Path) -> None:
+    encoder: Any = LetterEncoder()
+    encoder.preset = Preset(retrieval=RetrievalPreset(threshold=0.9))
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, ["ab"]),
+        ({"layer": 1, "pooling": "mean"}, ["ab"]),
+        ({"layer": 2}, ["ab", "a", "b"]),
+        ({"pooling": "max"}, ["ab", "a", "b"]),
+    ]
+    for number, (settings, found) in enumerate(cases):
+        made = TextIndex.create(tmp_path / str(number), encoder, **settings)
+        made.add(["a", "b", "ab"], language="de", encoder=encoder)
+        assert texts(made.retrieve(["aab"], k=3, encoder=encoder)[0]) == found
+        every = made.retrieve(["aab"], k=3, encoder=encoder, threshold=-1)
+        assert texts(every[0]) == ["ab", "a", "b"]
+
+
+def test_a_threshold_of_raw_cosines_is_not_for_centred_ones(centred: TextIndex) -> None:
+    encoder: Any = LetterEncoder()
+    encoder.preset = Preset(retrieval=RetrievalPreset(threshold=1))
+    assert len(centred.retrieve(["a"], k=3, encoder=encoder, language="de")[0]) == 3
+    encoder.preset = Preset(retrieval=RetrievalPreset(threshold=0.5, centred=True))
+    # Less (1/2, 1/2) all sentences of a have cosine 1 with the query, and all of b -1.
+    found = centred.retrieve(["a"], k=10, encoder=encoder, language="de")[0]
+    assert texts(found) == [text for text in HALVES if "a" in text]
 
 
 def test_one_answer_a_query_in_order(index: TextIndex) -> None:

@@ -22,7 +22,7 @@ from encoders.strict import Strict
 class LanguageSettings(Strict):
     """How a model gets a language that it does not know."""
 
-    text: list[str] = []  # noqa: RUF012 - monolingual files that new pieces are learnt from
+    text: list[str] = Field([])  # monolingual files that new pieces are learnt from
     pieces: int = Field(0, ge=0)  # how many new ones at most
     factorise: int | None = Field(None, gt=0)  # rank: new pieces get only factors of their own
     adapter: AdapterSettings | None = None  # MAD-X; nothing but the adapter moves then

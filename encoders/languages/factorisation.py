@@ -23,6 +23,7 @@ from bitext.errors import InputError, MismatchError
 from encoders.checkpoint import quietly
 
 EPSILON = 1e-9
+CHUNK = 16384  # rows in double precision at a time
 
 
 class Factors(NamedTuple):
@@ -50,11 +51,10 @@ def factorise(embeddings: torch.Tensor, *, rank: int, iterations: int = 100) -> 
             f"rank {rank} does not suit embeddings of {len(embeddings)} pieces and dim "
             f"{embeddings.shape[1]}; choose one from 2 to {min(embeddings.shape)}"
         )
-    table = embeddings.detach().double().cpu()
-    shared = _start(table, rank)
-    # the rules read the embeddings by these products alone, so that an iteration's cost does not
+    # the rules read the embeddings by their products alone, so that an iteration's cost does not
     # depend on the number of pieces
-    gram = table.T @ table
+    gram = _products(embeddings.detach())
+    shared = _start(gram, rank)
     for _ in range(iterations):
         solve = torch.linalg.pinv(shared @ shared.T) @ shared  # F = X solve^T
         cross = solve @ gram  # F^T X
@@ -62,18 +62,27 @@ def factorise(embeddings: torch.Tensor, *, rank: int, iterations: int = 100) -> 
         up = cross.clamp(min=0) + (-square).clamp(min=0) @ shared
         down = (-cross).clamp(min=0) + square.clamp(min=0) @ shared
         shared = shared * ((up + EPSILON) / (down + EPSILON)).sqrt()
-    own = table @ torch.linalg.pinv(shared)
-    return Factors(own.to(embeddings), shared.to(embeddings))
+    back = torch.linalg.pinv(shared).to(embeddings)
+    return Factors(embeddings.detach() @ back, shared.to(embeddings))
 
 
-def _start(table: torch.Tensor, rank: int) -> torch.Tensor:
+def _products(table: torch.Tensor) -> torch.Tensor:
+    """``X^T X`` in double precision, which ``X`` itself may be too large for; shape (dim, dim)."""
+    gram = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
+    for chunk in torch.split(table, CHUNK):
+        rows = chunk.double().cpu()
+        gram += rows.T @ rows
+    return gram
+
+
+def _start(gram: torch.Tensor, rank: int) -> torch.Tensor:
     """``G`` of the SVD start, not negative, shape (rank, dim).
 
     If ``X ~ A B``, then also ``X ~ [A, -A 1] ([B; 0] + 1 s)`` for any row ``s``; one that is large
     enough makes the right factor positive. Zeros would stay zeros under the multiplicative rule.
     """
-    _, vectors = torch.linalg.eigh(table.T @ table)
-    directions = torch.zeros(rank, table.shape[1], dtype=table.dtype)
+    _, vectors = torch.linalg.eigh(gram)
+    directions = torch.zeros(rank, len(gram), dtype=gram.dtype)
     directions[:-1] = vectors.flip(1).T[: rank - 1]
     lift = (-directions.amin(0)).clamp(min=0) + directions.abs().mean()
     return directions + lift
@@ -156,7 +165,8 @@ def factorise_model(
     """Put a factorised embedding of the new vocabulary in the place of the model's embedding.
 
     The new tokenizer may be quite another one, or the old one with more pieces. Train the result's
-    one parameter (and what else of the model shall learn), then :func:`merge`.
+    one parameter (and what else of the model shall learn), then :func:`merge`. Both put in
+    another embedding module: an adapter is added after this, and removed before the merge.
 
     :param rank: the paper takes 100 for models of dim 768.
     :param exact: known pieces keep their old embeddings to the last digit, not ``F G``.
@@ -198,7 +208,7 @@ def merge(model: Any) -> None:
     if not isinstance(embedding, FactorisedEmbedding):
         raise InputError("the model has no factorised embedding to merge")
     weight = embedding.weight.detach().clone()
-    model.set_input_embeddings(nn.Embedding(*weight.shape, _weight=weight))
+    model.set_input_embeddings(nn.Embedding(len(weight), weight.shape[1], _weight=weight))
     output = model.get_output_embeddings()
     if isinstance(output, FactorisedOutput):
         plain = nn.Linear(weight.shape[1], len(weight), bias=output.bias is not None)

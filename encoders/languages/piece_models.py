@@ -65,7 +65,8 @@ class Unigram:
 
     def split(self, piece: str) -> list[int]:
         unknown = self._state["unk_id"]
-        return [token.id for token in self._backend.model.tokenize(piece) if token.id != unknown]
+        tokens = self._backend.model.tokenize(piece)
+        return telling([(t.value, None if t.id == unknown else t.id) for t in tokens])
 
     def append(self, pieces: Sequence[NewPiece], limit: int) -> list[str]:
         self._fill_gap()
@@ -78,8 +79,8 @@ class Unigram:
         listed = self._state["vocab"]
         lowest = min(score for _, score in listed)
         by_id = {number: text for text, number in self.vocabulary.items()}
-        for number in range(len(listed), max(by_id) + 1):
-            listed.append([by_id.get(number, f"<unused {number}>"), lowest])
+        for number in range(len(listed), first_free(self.vocabulary)):
+            listed.append([by_id[number], lowest])
 
 
 class WordPiece:
@@ -151,7 +152,7 @@ class BytePair:
 
     def split(self, piece: str) -> list[int]:
         parts = merge_by_rank(list(piece), self._ranks)
-        return [self.vocabulary[part] for part in parts if part in self.vocabulary]
+        return telling([(part, self.vocabulary.get(part)) for part in parts])
 
     def append(self, pieces: Sequence[NewPiece], limit: int) -> list[str]:
         ranks, added = dict(self._ranks), dict[str, None]()
@@ -198,9 +199,25 @@ def read_piece_model(tokenizer: Any) -> tuple[PieceModel, dict[str, Any]]:
     return PIECE_MODELS[kind](state["model"], backend), state
 
 
+def telling(parts: Sequence[tuple[str, int | None]]) -> list[int]:
+    """The known ids of a piece's parts; none, if all that is known is that it starts a word.
+
+    Else every unknown word's first piece would be given the same embedding.
+    """
+    known = [(text, number) for text, number in parts if number is not None]
+    if len(known) < len(parts) and all(text == MARK for text, _ in known):
+        return []
+    return [number for _, number in known]
+
+
+def first_free(vocabulary: dict[str, int]) -> int:
+    """The id behind all that there are; the ids need not be without gaps."""
+    return max(vocabulary.values()) + 1
+
+
 def number_pieces(added: Sequence[str], vocabulary: dict[str, int]) -> dict[str, int]:
-    """Ids for new pieces, from the first that is free."""
-    first = max(vocabulary.values()) + 1
+    """Ids for new pieces."""
+    first = first_free(vocabulary)
     return {piece: first + place for place, piece in enumerate(added)}
 
 

@@ -29,13 +29,21 @@ from torch import nn
 
 from bitext.errors import InputError, MismatchError
 from encoders.checkpoint import quietly
-from encoders.languages.piece_models import NewPiece, PieceModel, Unigram, read_piece_model
+from encoders.languages.piece_models import (
+    NewPiece,
+    PieceModel,
+    Unigram,
+    first_free,
+    number_pieces,
+    read_piece_model,
+)
 
 logger = logging.getLogger(__name__)
 
 COVERAGE = 0.9995
 """Share of the text's characters that shall be pieces; rarer new ones stay unknown."""
 LONGEST_PIECE = 16  # characters
+SCORE_DIGITS = 5
 BYTES_A_CHARACTER = 3  # of most scripts that are not Latin, for vocabularies of bytes
 
 
@@ -78,7 +86,7 @@ def extend_vocabulary(
     :raises MismatchError: if the tokenizer has ids that the model has no row for.
     """
     extended, parts = append_pieces(tokenizer, new_pieces(tokenizer, sentences, count), limit=count)
-    add_rows(model, parts, first=len(tokenizer), seed=seed)
+    add_rows(model, parts, first=first_free(tokenizer.get_vocab()), seed=seed)
     return extended
 
 
@@ -88,13 +96,13 @@ def append_pieces(
     """A tokenizer with more pieces, and the old ids that each new piece was made of before.
 
     :param limit: how many ids there may be at most: BPE needs some for the pieces between.
-    :return: the lists are in the order of the new ids, the first of which is ``len(tokenizer)``.
+    :return: the lists are in the order of the new ids, which follow the old ones.
     """
     kind, state = read_piece_model(tokenizer)
     added = kind.append(pieces, limit)
     extended = _reload(tokenizer, state)
-    expected = kind.vocabulary | {t: len(tokenizer) + i for i, t in enumerate(added)}
-    if extended.get_vocab() != expected:
+    expected = kind.vocabulary | number_pieces(added, kind.vocabulary)
+    if not expected.items() <= extended.get_vocab().items():
         raise InputError(
             f"{type(tokenizer).__name__} does not keep its ids when its vocabulary is extended"
         )
@@ -142,14 +150,15 @@ def _learn(kind: PieceModel, words: Counter[str], count: int, longest: int) -> d
 
     The model grows until enough of its pieces are new, or the text has no more.
     """
-    characters = len({character for word in words for character in word})
+    characters = len({character for word in words for character in kind.learnable(word)})
     size = characters + 2 * count
     while True:
         trained = Tokenizer(models.Unigram())
         trainer = UnigramTrainer(vocab_size=size, max_piece_length=longest, show_progress=False)
         trained.train_from_iterator(_repeated(kind, words), trainer)
         vocabulary = json.loads(trained.to_str())["model"]["vocab"]
-        named = {kind.piece(text): score for text, score in vocabulary}
+        # the trainer adds up in an order of its own each time, which the last digits show
+        named = {kind.piece(text): round(score, SCORE_DIGITS) for text, score in vocabulary}
         learnt = {text: score for text, score in named.items() if text}
         found = sum(text not in kind.vocabulary for text in learnt)
         if found >= count or len(vocabulary) < size:
