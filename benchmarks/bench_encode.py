@@ -5,11 +5,11 @@ The German side of NTREX (BITEXT_DATA), the median of three runs.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
+from functools import partial
 
 import torch
+from machine import seconds_in_rounds
 
 from bitext.text import data_folder, open_lines
 from encoders.registry import default_registry
@@ -22,21 +22,16 @@ def main() -> None:
     if not path.is_file():
         sys.exit(f"no data: {path} is not there (set BITEXT_DATA)")
     sentences = list(open_lines(path))
-    rates, vectors = {}, {}
-    for dtype in ("float32", "bfloat16"):
-        encoder = default_registry().encoder(dtype=dtype)
-        encoder.sentences(sentences[:200])  # the first pass sets much up
-        times = []
-        for _ in range(RUNS):
-            began = time.perf_counter()
-            vectors[dtype] = encoder.sentences(sentences)
-            times.append(time.perf_counter() - began)
-        rates[dtype] = len(sentences) / statistics.median(times)
-        print(f"{dtype:9} {rates[dtype]:7.1f} sentences/s, {torch.get_num_threads()} threads")
+    encoders = {name: default_registry().encoder(dtype=name) for name in ("float32", "bfloat16")}
+    works = {name: partial(encoder.sentences, sentences) for name, encoder in encoders.items()}
+    times = seconds_in_rounds(works, RUNS)
+    for name, took in times.items():
+        rate = len(sentences) / took
+        print(f"{name:9} {rate:7.1f} sentences/s, {torch.get_num_threads()} threads")
+    vectors = {name: work() for name, work in works.items()}
     cosine = (vectors["float32"] * vectors["bfloat16"]).sum(axis=1).mean()
-    print(
-        f"bfloat16 is {rates['bfloat16'] / rates['float32']:.1f} times as fast, cosine {cosine:.5f}"
-    )
+    ratio = times["float32"] / times["bfloat16"]
+    print(f"bfloat16 is {ratio:.1f} times as fast, cosine {cosine:.5f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ class Place:
     step: int = 0  # steps of the stage that are done
     best: float | None = None  # of the dev measure, larger is better
     waited: int = 0  # measurements since then
+    losses: dict[str, list[float]] = field(default_factory=dict)  # since the last line of the log
     scale: float = 0.0  # of the loss, in float16
+    unscaled: int = 0  # steps since the scale changed
 
 
 class RunFolder:

@@ -103,6 +103,7 @@ class Trainer:
         state: Tensors = {}
         if found is not None:
             self._place, state = found
+            self._losses = {name: list(values) for name, values in self._place.losses.items()}
             if processes.rank() == 0:
                 names = [stage.name for stage in self.training.stages]
                 self.log.forget_after(self._place.stage, self._place.step, names)
@@ -133,8 +134,9 @@ class Trainer:
                 if f"step.{name}" in state:
                     moments = ("step", "exp_avg", "exp_avg_sq")
                     optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in moments}
-            if self._place.scale:
-                scaler.load_state_dict({**scaler.state_dict(), "scale": self._place.scale})
+            if scaler.is_enabled():
+                since = {"scale": self._place.scale, "_growth_tracker": self._place.unscaled}
+                scaler.load_state_dict({**scaler.state_dict(), **since})
         if self._place.step == 0:
             for objective in _all(objectives):
                 objective.prepare(self._steps(running, 0))
@@ -177,7 +179,10 @@ class Trainer:
         parameters = [p for group in running.optimizer.param_groups for p in group["params"]]
         processes.add_gradients(parameters)
         running.scaler.unscale_(running.optimizer)
-        torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], CLIP)
+        moving = [p for p in parameters if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(moving, CLIP)
+        if not running.scaler.is_enabled():  # which leaves such a step out
+            self._check_finite(running, "gradient", norm, step)
         running.scaler.step(running.optimizer)
         running.scaler.update()
         for name in active:
@@ -199,15 +204,19 @@ class Trainer:
             loss = objective(views[stream])
             total = total + stage.objectives[name].weight * loss
             self._losses.setdefault(name, []).append(float(loss.detach()))
-        if not torch.isfinite(total):
-            raise InputError(
-                f"stage '{stage.name}', step {micro.step + 1}: the loss is {float(total)}; lower "
-                "the learning rate or warm up for longer"
-            )
+        self._check_finite(running, "loss", total.detach(), micro.step)
         if total.requires_grad:
             scaled: Any = running.scaler.scale(total / stage.accumulate)
             scaled.backward()
         return sum(_pieces_in(view.batch) for view in views.values())
+
+    def _check_finite(self, running: _Running, what: str, value: torch.Tensor, step: int) -> None:
+        """End the run before numbers that are none reach the weights, and with them checkpoints."""
+        if not torch.isfinite(value):
+            raise InputError(
+                f"stage '{running.stage.name}', step {step + 1}: the {what} is {float(value)}; "
+                "lower the learning rate or warm up for longer"
+            )
 
     def _view(self, micro: _Micro, stream: str, stage: Stage, layers: frozenset[int]) -> Step:
         return Step(
@@ -309,8 +318,13 @@ class Trainer:
         for name, parameter in _named(running, self.network):
             for moment, tensor in running.optimizer.state.get(parameter, {}).items():
                 state[f"{moment}.{name}"] = tensor
-        scale = running.scaler.get_scale() if running.scaler.is_enabled() else 0.0
-        self._place = replace(self._place, scale=scale)
+        scaler = running.scaler.state_dict()  # empty but in float16
+        self._place = replace(
+            self._place,
+            losses=self._losses,
+            scale=scaler.get("scale", 0.0),
+            unscaled=scaler.get("_growth_tracker", 0),
+        )
         self.run.save(self._place, state)
 
     def _weights(self) -> Tensors:
