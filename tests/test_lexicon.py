@@ -102,7 +102,8 @@ def test_links_beside_links_need_one_direction_only() -> None:
 
 def test_no_links_beside_at_one() -> None:
     ones = np.ones((1, 1, 2), dtype=np.float32)
-    weights = select(ones, ones * np.float32([1, 0]), threshold=0.5, beside=1)
+    one_way = ones * np.array([1, 0], dtype=np.float32)
+    weights = select(ones, one_way, threshold=0.5, beside=1)
     assert weights.tolist() == [[[1, 0]]]
 
 
