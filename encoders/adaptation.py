@@ -193,10 +193,9 @@ def _prepare(settings: Adaptation, network: Network, data: Path, folder: Path) -
 
 def _save(network: Network, folder: Path, dtype: torch.dtype) -> None:
     """Save the model, whatever it was trained by, as an ordinary one, and its adapter beside it."""
-    model, adapter = network.model, None
-    if "adapter" in network.additions:
-        adapter = network.additions["adapter"]
-        assert isinstance(adapter, LanguageAdapter)
+    model = network.model
+    adapters = [one for one in network.additions.values() if isinstance(one, LanguageAdapter)]
+    for adapter in adapters:
         adapter.remove()
     merge_lora(model)
     if isinstance(model.get_input_embeddings(), FactorisedEmbedding):
@@ -206,7 +205,7 @@ def _save(network: Network, folder: Path, dtype: torch.dtype) -> None:
     def beside(new: Path) -> None:
         if said:
             (new / PRESET_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-        if adapter is not None:
+        for adapter in adapters:
             save_adapter(adapter, new)
 
     save_model(model, network.tokenizer, folder, dtype=dtype, beside=beside)

@@ -72,7 +72,7 @@ def network(tiny_model: Path, encoder: Encoder) -> Network:
     torch.manual_seed(0)
     model: Any = transformers.AutoModelForMaskedLM.from_config(config)
     model.base_model.load_state_dict(encoder.checkpoint.model.state_dict())
-    return Network(model.eval(), tokenizer, encoder)
+    return Network(model.eval(), tokenizer, teacher=encoder)
 
 
 def batch_of(tokenizer: Any, pairs: Sequence[tuple[str, str]], links: Sequence[Any] = ()) -> Batch:
