@@ -20,10 +20,10 @@ from alignment_quality import read_pairs
 from aligners.aligner import Aligner
 from bitext.scoring import evaluate
 from bitext.text import data_folder, open_lines, read_bitext, read_gold
-from encoders.adaptation import Adaptation, adapt
 from encoders.encoder import Encoder
-from encoders.probes import encoder_retrieval
+from encoders.inspection.probes import encoder_retrieval
 from encoders.registry import default_registry
+from encoders.training.adaptation import Adaptation, adapt
 
 PAIRS = 5000
 SETS = ("enhi", "enfr", "xlwa_enes_test")

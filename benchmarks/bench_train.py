@@ -37,18 +37,18 @@ import transformers
 from machine import large_product, product_rate, seconds_in_rounds
 
 from bitext.text import data_folder, read_bitext
-from encoders import trainer as trainer_module
-from encoders.adaptation import Adaptation
-from encoders.batches import Batch
 from encoders.checkpoint import load_for_training, quietly
 from encoders.encoder import Encoder
 from encoders.hub import find_folder
 from encoders.layers import find_blocks
 from encoders.objectives.network import Network
-from encoders.preparation import Streams, prepare_streams
 from encoders.registry import default_registry
-from encoders.run import RunFolder, Tensors
-from encoders.trainer import Trainer
+from encoders.training import trainer as trainer_module
+from encoders.training.adaptation import Adaptation
+from encoders.training.batches import Batch
+from encoders.training.preparation import Streams, prepare_streams
+from encoders.training.run import RunFolder, Tensors
+from encoders.training.trainer import Trainer
 
 MODEL = "bundled"
 CORPUS = "bench.en-de.tsv"

@@ -138,7 +138,7 @@ def make_random_model(
         configuration: Any = transformers.BertConfig
         architecture: Any = transformers.BertModel
     else:
-        from encoders.vocabulary import train_vocabulary
+        from encoders.training.vocabulary import train_vocabulary
 
         tokenizer = train_vocabulary(lines, size=4000, min_character_count=1, max_pieces=512)
         configuration = transformers.XLMRobertaConfig

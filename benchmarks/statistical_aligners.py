@@ -38,7 +38,7 @@ from bitext.text import (
     read_parallel,
     words,
 )
-from encoders.corpus import CorpusFile, find_corpora
+from encoders.training.corpus import CorpusFile, find_corpora
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -53,7 +53,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
-    "inspect": ("encoders.inspection:inspect", "Measure a model's layers; recommend settings."),
+    "inspect": (
+        "encoders.inspection.command:inspect",
+        "Measure a model's layers; recommend settings.",
+    ),
     "download": ("encoders.commands:download", "Fetch a model from the hub."),
     "models": ("encoders.commands:models", "List the models on this machine."),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),

@@ -32,8 +32,8 @@ def pretrain(
     progress: ShowProgress = None,
 ) -> None:
     """Train a multilingual encoder from parallel text; a run that was stopped goes on."""
-    from encoders.recipe import read_recipe
-    from encoders.training import pretrain as run
+    from encoders.training.pretraining import pretrain as run
+    from encoders.training.recipe import read_recipe
 
     recipe = read_recipe(config)
     folder = run(
@@ -54,8 +54,8 @@ def adapt(
     progress: ShowProgress = None,
 ) -> None:
     """Train a model further on your text; a run that was stopped goes on."""
-    from encoders.adaptation import adapt as run
-    from encoders.adaptation import read_adaptation
+    from encoders.training.adaptation import adapt as run
+    from encoders.training.adaptation import read_adaptation
 
     folder = run(
         model,

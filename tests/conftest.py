@@ -31,7 +31,7 @@ SENTENCES = [
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a two-layer XLM-R of random weights, dim 16, and a tokenizer of 150 pieces."""
-    from encoders.vocabulary import train_vocabulary
+    from encoders.training.vocabulary import train_vocabulary
 
     folder = tmp_path_factory.mktemp("model")
     tokenizer = train_vocabulary(SENTENCES * 4, size=150, min_character_count=1, max_pieces=64)

@@ -13,11 +13,11 @@ import transformers
 from safetensors.torch import load_file
 
 from bitext.errors import BitextError
-from encoders.adaptation import Adaptation, TuneSettings, adapt, choose_trained, merge_lora
 from encoders.checkpoint import ModelKey, load_checkpoint, load_for_training
 from encoders.encoder import Encoder
 from encoders.objectives.network import Network
 from encoders.preset import PRESET_FILE
+from encoders.training.adaptation import Adaptation, TuneSettings, adapt, choose_trained, merge_lora
 
 STAGE = {
     "name": "words",

@@ -14,18 +14,18 @@ from aligners.aligner import Aligner
 from bitext.errors import BitextError, InputError
 from bitext.scoring import evaluate
 from bitext.types import Alignment, GoldAlignment, SentencePair
-from encoders.analysis import Analysis, inspect_layers
 from encoders.encoder import Encoder
-from encoders.geometry import (
+from encoders.inspection.analysis import Analysis, inspect_layers
+from encoders.inspection.geometry import (
     anisotropy,
     language_accuracy,
     linear_cka,
     mean_canonical_correlation,
 )
+from encoders.inspection.probes import Neighbourhood
+from encoders.inspection.thresholds import alignment_threshold, retrieval_threshold
 from encoders.pooling import normalise
 from encoders.preset import PRESET_FILE, AlignmentPreset, Preset, read_preset, write_preset
-from encoders.probes import Neighbourhood
-from encoders.thresholds import alignment_threshold, retrieval_threshold
 
 Vectors = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from encoders.jumps import FAR, NEAR, Jumps, posteriors
+from encoders.statistics.jumps import FAR, NEAR, Jumps, posteriors
 
 FROM_NOTHING = 0.2
 

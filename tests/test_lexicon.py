@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.cells import UnitBitext
-from encoders.lexicon import align_units, select, stems_of
-from encoders.static import cooccurrence, positive_pmi, static_vectors
+from encoders.statistics.cells import UnitBitext
+from encoders.statistics.lexicon import align_units, select, stems_of
+from encoders.statistics.static import cooccurrence, positive_pmi, static_vectors
 
 
 def bitext(pairs: list[tuple[list[int], list[int]]]) -> UnitBitext:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.batches import Batch
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.alignment import contrast_linked
 from encoders.objectives.contrastive import contrast_sentences
@@ -19,6 +18,7 @@ from encoders.objectives.masked import choose_and_mask, join_pairs
 from encoders.objectives.network import SpecialPieces
 from encoders.objectives.objective import ObjectiveSettings
 from encoders.objectives.step import Step, additive_mask, frame, pool_by_word
+from encoders.training.batches import Batch
 
 PAGE = Path(__file__).parent.parent / "docs" / "objectives.md"
 SPECIAL = SpecialPieces(begin=0, pad=1, end=2, mask=4, vocabulary=50)

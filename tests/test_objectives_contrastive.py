@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from torch import nn
 
 from bitext.errors import InputError, UnknownNameError
-from encoders.batches import Batch
 from encoders.encoder import Encoder
 from encoders.objectives import OBJECTIVES, Objective
 from encoders.objectives.alignment import spread
@@ -38,7 +37,8 @@ from encoders.objectives.self_training import agreement, confident, linked_proba
 from encoders.objectives.step import Step, frame, pool_by_word
 from encoders.registry import ModelRegistry
 from encoders.subwords import SubwordSplitter
-from encoders.vocabulary import train_vocabulary
+from encoders.training.batches import Batch
+from encoders.training.vocabulary import train_vocabulary
 
 CPU = torch.device("cpu")
 # Orthogonal unit vectors, so that every cosine is 1 or 0.

@@ -14,7 +14,6 @@ import transformers
 from torch.nn import functional
 
 from bitext.errors import InputError
-from encoders.batches import Batch
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.agreement import disagreement
 from encoders.objectives.causal import look_left, next_pieces
@@ -34,6 +33,7 @@ from encoders.objectives.network import Network
 from encoders.objectives.probing import check_masks
 from encoders.objectives.recovery import mix_embeddings
 from encoders.objectives.step import Step
+from encoders.training.batches import Batch
 
 MINE = ["clm", "btmlm", "camlm", "clmlm", "clpc", "psi", "clwr", "clwa", "alm"]
 OUTSIDE = {"clpc", "psi"}  # judge sentences: they do not predict pieces

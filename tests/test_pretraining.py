@@ -19,14 +19,14 @@ import transformers
 from safetensors.torch import load_file
 
 from bitext.errors import BitextError
-from encoders.batches import TrainingCorpus
 from encoders.checkpoint import ModelKey, load_checkpoint
-from encoders.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
 from encoders.encoder import Encoder
-from encoders.lexicon import align_units
-from encoders.recipe import Recipe, read_recipe
-from encoders.training import pretrain
-from encoders.words import number_words
+from encoders.statistics.lexicon import align_units
+from encoders.statistics.words import number_words
+from encoders.training.batches import TrainingCorpus
+from encoders.training.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
+from encoders.training.pretraining import pretrain
+from encoders.training.recipe import Recipe, read_recipe
 
 RECIPE = """
 corpora = ["toy.en-*.tsv"]

@@ -11,14 +11,14 @@ from bitext.errors import InputError, MismatchError, TooLongError, UnknownNameEr
 from bitext.scoring import evaluate
 from bitext.types import Alignment, GoldAlignment, SentencePair
 from encoders.encoder import Encoder
-from encoders.links import distort, mutual_argmax, similarities
-from encoders.pooling import normalise
-from encoders.probes import (
+from encoders.inspection.probes import (
     align_layers,
     alignment_score,
     encoder_retrieval,
     retrieval_accuracy,
 )
+from encoders.links import distort, mutual_argmax, similarities
+from encoders.pooling import normalise
 from retrieval.evaluate import score_vectors
 
 PAIRS = [
@@ -103,7 +103,7 @@ def test_links_are_those_of_the_aligner(encoder: Encoder, unit: str, distortion:
 
 def test_chunks_change_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = align_layers(encoder, PAIRS, layers=[1])
-    monkeypatch.setattr("encoders.probes.CHUNK", 2)
+    monkeypatch.setattr("encoders.inspection.probes.CHUNK", 2)
     for key, alignments in align_layers(encoder, PAIRS, layers=[1]).items():
         assert [a.links for a in alignments] == [a.links for a in whole[key]]
 
@@ -158,7 +158,9 @@ def test_accuracy_of_a_case_by_hand() -> None:
 
 
 def test_accuracy_is_that_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoders.probes.ROWS", 7)  # several blocks, the last one shorter
+    monkeypatch.setattr(
+        "encoders.inspection.probes.ROWS", 7
+    )  # several blocks, the last one shorter
     random = np.random.default_rng(0)
     source = normalise(random.normal(size=(40, 6)).astype(np.float32) + 1)
     target = normalise(source + 0.4 * random.normal(size=(40, 6)).astype(np.float32))
@@ -175,7 +177,7 @@ def test_accuracy_is_that_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None
 def test_of_equal_cosines_the_earlier_row_is_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
     same = np.tile(np.array([[0.6, 0.8]], np.float32), (4, 1))
     for rows in (1, 4):
-        monkeypatch.setattr("encoders.probes.ROWS", rows)
+        monkeypatch.setattr("encoders.inspection.probes.ROWS", rows)
         found = retrieval_accuracy(same, same)
         assert (found.raw_forward, found.raw_backward) == (0.25, 0.25)
 

@@ -8,7 +8,7 @@ import pytest
 
 from bitext.errors import BitextError
 from encoders.objectives import OBJECTIVES
-from encoders.recipe import Recipe, read_recipe
+from encoders.training.recipe import Recipe, read_recipe
 
 STAGE = """
 [[stages]]

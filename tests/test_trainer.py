@@ -22,16 +22,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bitext.errors import InputError
-from encoders import run as run_module
-from encoders.adaptation import Adaptation, adapt, read_adaptation
 from encoders.checkpoint import load_for_training
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.network import Network
 from encoders.objectives.step import Step
-from encoders.preparation import prepare_streams
-from encoders.recipe import Stage
-from encoders.run import Place, RunFolder, Tensors, save_tensors
-from encoders.trainer import Trainer, build_optimizer, schedule
+from encoders.training import run as run_module
+from encoders.training.adaptation import Adaptation, adapt, read_adaptation
+from encoders.training.preparation import prepare_streams
+from encoders.training.recipe import Stage
+from encoders.training.run import Place, RunFolder, Tensors, save_tensors
+from encoders.training.trainer import Trainer, build_optimizer, schedule
 
 STAGE = {
     "name": "words",

@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 from encoders.subwords import SubwordSplitter
-from encoders.vocabulary import SPECIAL_PIECES, train_vocabulary
+from encoders.training.vocabulary import SPECIAL_PIECES, train_vocabulary
 
 
 @pytest.fixture(scope="module")

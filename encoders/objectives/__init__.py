@@ -1,6 +1,6 @@
 """Training objectives: each is a loss over one step, with settings of its own.
 
-A recipe names them by their keys here; ``encoders/training.py`` adds up their weighted losses.
+A recipe names them by their keys here; ``encoders/training/trainer.py`` adds up the losses.
 """
 
 from __future__ import annotations

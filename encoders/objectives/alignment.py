@@ -6,7 +6,7 @@ With ``S = cos(x_i, y_j) / temperature`` over one pair's words, guiding links ``
 
 the log-likelihood form of the self-training objective of Dou & Neubig (2021, equation 5), which
 sums probabilities. The guides of ``words`` come from the corpus's own statistics
-(``encoders/lexicon.py``), those of ``gold`` from annotators.
+(``encoders/statistics/lexicon.py``), those of ``gold`` from annotators.
 """
 
 from __future__ import annotations

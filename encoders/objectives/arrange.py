@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.batches import Batch
 from encoders.objectives.masked import join_pairs
 from encoders.objectives.step import Step
+from encoders.training.batches import Batch
 
 
 def join_rows(

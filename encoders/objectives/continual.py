@@ -32,7 +32,7 @@ from encoders.objectives.memory import WeightCopy, follow, trainable
 from encoders.objectives.network import Network
 from encoders.objectives.objective import Objective, ObjectiveSettings, Positive, Reads, Share
 from encoders.objectives.step import Step
-from encoders.processes import gather_rows, world
+from encoders.training.processes import gather_rows, world
 
 
 class StartingPointSettings(ObjectiveSettings):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from encoders.processes import gather_rows
+from encoders.training.processes import gather_rows
 
 
 class Queue(nn.Module):

@@ -26,7 +26,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from encoders.batches import Batch
 from encoders.objectives.contrastive import unit
 from encoders.objectives.masked import stack
 from encoders.objectives.memory import Collected, Queue, WeightCopy, follow, trainable
@@ -34,6 +33,7 @@ from encoders.objectives.network import Network
 from encoders.objectives.objective import LayerSettings, Objective, Positive, Reads, Weight
 from encoders.objectives.step import Step, frame
 from encoders.pooling import pool_sentence
+from encoders.training.batches import Batch
 
 Side = NDArray[np.int64]
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from bitext.errors import InputError
-from encoders.batches import Batch
 from encoders.objectives.network import Network
 from encoders.objectives.step import Step
+from encoders.training.batches import Batch
 
 
 def check_masks(network: Network) -> None:

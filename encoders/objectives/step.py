@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from encoders.batches import Batch
 from encoders.objectives.network import Network, SpecialPieces
+from encoders.training.batches import Batch
 
 
 @dataclass(slots=True)

@@ -17,14 +17,14 @@ from torch import nn
 
 from bitext.errors import InputError
 from bitext.progress import report_progress
-from encoders import processes
-from encoders.batches import Batch, BatchSource
 from encoders.objectives import OBJECTIVES, Objective
 from encoders.objectives.network import Network
 from encoders.objectives.step import Step
-from encoders.preparation import Streams
-from encoders.recipe import Stage, Training
-from encoders.run import Log, Place, RunFolder, Tensors
+from encoders.training import processes
+from encoders.training.batches import Batch, BatchSource
+from encoders.training.preparation import Streams
+from encoders.training.recipe import Stage, Training
+from encoders.training.run import Log, Place, RunFolder, Tensors
 
 logger = logging.getLogger(__name__)
 

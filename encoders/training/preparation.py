@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder, read_bitext
-from encoders.batches import BatchSource, TrainingCorpus
-from encoders.corpus import (
+from encoders.statistics.lexicon import UnitLinks, align_units, stems_of
+from encoders.statistics.static import static_vectors
+from encoders.statistics.words import number_words
+from encoders.training.batches import BatchSource, TrainingCorpus
+from encoders.training.corpus import (
     CorpusFile,
     ParallelSentences,
     PieceReader,
@@ -30,11 +33,8 @@ from encoders.corpus import (
     read_monolingual,
     read_pairs,
 )
-from encoders.lexicon import UnitLinks, align_units, stems_of
-from encoders.recipe import LexiconSettings, Recipe, Training, VocabularySettings
-from encoders.static import static_vectors
-from encoders.vocabulary import train_vocabulary
-from encoders.words import number_words
+from encoders.training.recipe import LexiconSettings, Recipe, Training, VocabularySettings
+from encoders.training.vocabulary import train_vocabulary
 
 logger = logging.getLogger(__name__)
 _SIDES = ("source", "target")

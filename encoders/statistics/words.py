@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.cells import UnitBitext
-from encoders.corpus import ParallelSentences, Sentences
+from encoders.statistics.cells import UnitBitext
+from encoders.training.corpus import ParallelSentences, Sentences
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

@@ -2,9 +2,9 @@
 
 Each unit of a sentence comes from a unit of the other, or from nothing. The first pass is IBM model
 1 (Brown et al., 1993) with a diagonal prior (Dyer, Chahuneau & Smith, 2013), later ones a hidden
-Markov model of jumps (``encoders/jumps.py``). The two directions are trained to agree (Liang,
-Taskar & Klein, 2006), but in the first pass and the last: they agree on one link a unit, and the
-last pass lets each find the units that together translate one. It is what can be learnt from a
+Markov model of jumps (``encoders/statistics/jumps.py``). The two directions are trained to agree
+(Liang, Taskar & Klein, 2006), but in the first pass and the last: they agree on one link a unit,
+and the last pass lets each find the units that together translate one. It is what can be learnt from a
 corpus in minutes of counting; pretraining takes its links as first guides.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from encoders.cells import Block, Cells, Ints, Longs, Side, UnitBitext
-from encoders.jumps import Floats, Jumps, posteriors
+from encoders.statistics.cells import Block, Cells, Ints, Longs, Side, UnitBitext
+from encoders.statistics.jumps import Floats, Jumps, posteriors
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]

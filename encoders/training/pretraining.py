@@ -12,16 +12,16 @@ import transformers
 from numpy.typing import NDArray
 
 from bitext.text import atomic_folder
-from encoders import processes
-from encoders.batches import TrainingCorpus
 from encoders.checkpoint import find_device, quietly
-from encoders.corpus import find_corpora
 from encoders.objectives.network import Network
-from encoders.preparation import prepare_streams, prepare_tokenizer, prepare_vectors
-from encoders.recipe import ModelSettings, Recipe
-from encoders.run import RunFolder, writing
-from encoders.trainer import Trainer
-from encoders.validation import dev_measure
+from encoders.training import processes
+from encoders.training.batches import TrainingCorpus
+from encoders.training.corpus import find_corpora
+from encoders.training.preparation import prepare_streams, prepare_tokenizer, prepare_vectors
+from encoders.training.recipe import ModelSettings, Recipe
+from encoders.training.run import RunFolder, writing
+from encoders.training.trainer import Trainer
+from encoders.training.validation import dev_measure
 
 POSITION_SCALE = 0.5
 """Of the first position embeddings next to word embeddings of mean square 1."""

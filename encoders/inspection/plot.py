@@ -10,7 +10,7 @@ from bitext.errors import InputError
 from bitext.text import atomic_bytes
 
 if TYPE_CHECKING:
-    from encoders.analysis import Analysis
+    from encoders.inspection.analysis import Analysis
 
 FORMATS = (".png", ".svg")
 

@@ -33,7 +33,7 @@ from encoders.options import (
 from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
-    from encoders.analysis import Analysis, LayerReport
+    from encoders.inspection.analysis import Analysis, LayerReport
 
 
 def inspect(
@@ -83,14 +83,14 @@ def inspect(
     """
     plots = plot or []
     for path in plots:
-        from encoders.plot import check_plot
+        from encoders.inspection.plot import check_plot
 
         check_plot(path)
     folder = _own_folder(model) if write_preset else None
     aligned, expected = _gold_pairs(gold, gold_index, gold_bitext, gold_target, bitext, target)
     sources, targets = _sentences(bitext, target, limit)
     encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
-    from encoders.analysis import inspect_layers
+    from encoders.inspection.analysis import inspect_layers
 
     total = 2 * (len(sources) + len(aligned))
     with report_progress("sentences", total, show=progress) as done, _naming(name_of(bitext)):
@@ -106,7 +106,7 @@ def inspect(
         )
     _print_analysis(analysis, as_json)
     for path in plots:
-        from encoders.plot import plot_layers
+        from encoders.inspection.plot import plot_layers
 
         plot_layers(analysis, path, title=_title(analysis, model))
     if folder is not None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bitext.errors import InputError
 from bitext.text import read_bitext, read_gold, read_parallel, read_sentences
 from bitext.text import words as split_words
-from encoders.cells import UnitBitext
-from encoders.lexicon import UnitLinks
+from encoders.statistics.cells import UnitBitext
+from encoders.statistics.lexicon import UnitLinks
 from encoders.subwords import Subwords, SubwordSplitter
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.cells import UnitBitext
-from encoders.recipe import OVERSAMPLING
+from encoders.statistics.cells import UnitBitext
 
 POWER_ITERATIONS = 3
+OVERSAMPLING = 10
+"""Directions that the truncated SVD of the first vectors computes beyond those that are kept."""
 
 
 def cooccurrence(bitexts: list[UnitBitext], vocabulary: int) -> sparse.csr_matrix:

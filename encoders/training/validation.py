@@ -9,10 +9,10 @@ from bitext.text import read_bitext, read_gold, read_parallel, words
 from bitext.types import SentencePair
 from encoders.checkpoint import Checkpoint, ModelKey
 from encoders.encoder import Encoder
+from encoders.inspection.probes import alignment_score, encoder_retrieval
 from encoders.objectives.network import Network
-from encoders.probes import alignment_score, encoder_retrieval
-from encoders.recipe import DevAlignment, DevSettings
-from encoders.trainer import Measure
+from encoders.training.recipe import DevAlignment, DevSettings
+from encoders.training.trainer import Measure
 
 _Probe = Callable[[Encoder, int], float]
 

@@ -14,10 +14,7 @@ from torch import nn
 
 from bitext.errors import InputError
 from bitext.text import read_sentences
-from encoders import processes
-from encoders.batches import ReplayedCorpus, TrainingCorpus
 from encoders.checkpoint import find_device, load_for_training
-from encoders.corpus import find_monolingual
 from encoders.encoder import Encoder
 from encoders.hub import find_folder, fingerprint
 from encoders.languages.adapters import LanguageAdapter, save_adapter
@@ -26,14 +23,17 @@ from encoders.languages.factorisation import FactorisedEmbedding, merge
 from encoders.layers import find_blocks
 from encoders.objectives.network import Network
 from encoders.objectives.objective import Positive, Share, Weight
-from encoders.preparation import Streams, forget_loading, prepare_streams
 from encoders.preset import PRESET_FILE, Preset, read_preset
-from encoders.recipe import Training, check_layers, check_lengths
-from encoders.run import RunFolder
 from encoders.strict import Strict, read_toml
-from encoders.trainer import Trainer
-from encoders.training import save_model
-from encoders.validation import dev_measure, encoder_of
+from encoders.training import processes
+from encoders.training.batches import ReplayedCorpus, TrainingCorpus
+from encoders.training.corpus import find_monolingual
+from encoders.training.preparation import Streams, forget_loading, prepare_streams
+from encoders.training.pretraining import save_model
+from encoders.training.recipe import Training, check_layers, check_lengths
+from encoders.training.run import RunFolder
+from encoders.training.trainer import Trainer
+from encoders.training.validation import dev_measure, encoder_of
 
 
 class LoraSettings(Strict):
@@ -97,7 +97,7 @@ def adapt(
 ) -> Path:
     """Train a checkpoint further and save the result as an ordinary checkpoint folder.
 
-    As :func:`encoders.training.pretrain`, it goes on from ``output/run`` where it was stopped.
+    As :func:`encoders.training.pretraining.pretrain`, a stopped run goes on from ``output/run``.
 
     :param name: of the model: a folder or a hub name.
     :param data: the folder that the names of text in ``settings`` are relative to.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitext.types import Alignment, GoldAlignment
-from encoders.probes import Neighbourhood
+from encoders.inspection.probes import Neighbourhood
 
 Curve = NDArray[np.float64]
 

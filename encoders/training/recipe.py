@@ -14,15 +14,14 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 from bitext.errors import UnknownNameError, choose_from
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.objective import ObjectiveSettings, Positive, Share, Weight
+from encoders.statistics.static import OVERSAMPLING
 from encoders.strict import Strict, describe, read_toml
 
-OVERSAMPLING = 10
-"""Directions that the truncated SVD of the first vectors computes beyond those that are kept."""
 Exponent = Annotated[float, Field(ge=0, le=1)]
 
 
 class VocabularySettings(Strict):
-    """The joint vocabulary (``encoders/vocabulary.py``)."""
+    """The joint vocabulary (``encoders/training/vocabulary.py``)."""
 
     size: Positive = 32000  # pieces
     characters: Positive = 15_000_000  # of text it is trained on
@@ -42,7 +41,7 @@ class ModelSettings(Strict):
 
 
 class LexiconSettings(Strict):
-    """The statistical links that guide word objectives (``encoders/lexicon.py``)."""
+    """The statistical links that guide word objectives (``encoders/statistics/lexicon.py``)."""
 
     iterations: Positive = 5
     threshold: Share = 0.1  # of the product of both directions
@@ -204,7 +203,7 @@ def check_layers(training: Training, layers: int) -> None:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read a recipe of :func:`encoders.training.pretrain`.
+    """Read a recipe of :func:`encoders.training.pretraining.pretrain`.
 
     :raises InputError: if the file is missing, is not TOML, or has a key or value that is not
         allowed; the sentence names the key.

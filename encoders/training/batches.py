@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.corpus import ParallelSentences, Sentences
-from encoders.lexicon import UnitLinks
+from encoders.statistics.lexicon import UnitLinks
+from encoders.training.corpus import ParallelSentences, Sentences
 
 _ROUND = 100_000
 """Pairs that are drawn, sorted by length and cut into batches together."""

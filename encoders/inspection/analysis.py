@@ -17,14 +17,13 @@ from bitext.errors import InputError, MismatchError, TooLongError
 from bitext.scoring import evaluate
 from bitext.types import Alignment, GoldAlignment, SentencePair
 from encoders.encoder import Encoder
-from encoders.geometry import (
+from encoders.inspection.geometry import (
     anisotropy,
     language_accuracy,
     linear_cka,
     mean_canonical_correlation,
 )
-from encoders.pooling import SENTENCE_POOLINGS, Vectors
-from encoders.probes import (
+from encoders.inspection.probes import (
     UNITS,
     Neighbourhood,
     RetrievalAccuracy,
@@ -32,7 +31,8 @@ from encoders.probes import (
     centred_sides,
     retrieval_accuracy,
 )
-from encoders.thresholds import alignment_threshold, retrieval_threshold
+from encoders.inspection.thresholds import alignment_threshold, retrieval_threshold
+from encoders.pooling import SENTENCE_POOLINGS, Vectors
 
 LEAST_PAIRS = 4
 """Two languages cannot be compared by fewer sentences: each half needs a mean and a variance."""

@@ -1,0 +1,1 @@
+"""What each layer of a model is good for: ``bitext inspect`` and what it measures by."""

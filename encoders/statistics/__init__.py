@@ -1,0 +1,1 @@
+"""What a corpus tells by counting: which words translate each other, and first vectors."""

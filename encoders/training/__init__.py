@@ -1,0 +1,1 @@
+"""Training: text to batches, recipes, the loop, pretraining and adaptation."""
