@@ -59,6 +59,7 @@ class Network:
         self.encoder: Any = model.base_model
         self.tap = LayerTap(self.encoder)
         self.layers = self.tap.layers
+        self.attention: str = model.config._attn_implementation
         self.dim = int(model.config.hidden_size)
         self.special = special_pieces(tokenizer)
         self.first_position = first_position(self.encoder)

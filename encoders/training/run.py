@@ -125,7 +125,8 @@ class Log:
 
     def __init__(self, folder: Path, *, tensorboard: bool) -> None:
         self.path = folder / "log.jsonl"
-        self._events: Any = _event_writer(folder / "tensorboard") if tensorboard else None
+        self._folder = folder / "tensorboard"
+        self._events: Any = _event_writer(self._folder) if tensorboard else None
 
     def write(self, stage: str, step: int, figures: dict[str, float], at: int) -> None:
         """Add one line.
@@ -140,8 +141,14 @@ class Log:
                 self._events.add_scalar(name, value, at)
             self._events.flush()
 
-    def forget_after(self, stage: int, step: int, stages: list[str]) -> None:
-        """Drop the lines of steps beyond a checkpoint, which are done, and logged, again."""
+    def forget_after(self, stage: int, step: int, stages: list[str], before: int) -> None:
+        """Drop the lines of steps beyond a checkpoint, which are done, and logged, again.
+
+        :param before: steps of the stages before that one.
+        """
+        if self._events is not None:
+            self._events.close()
+            self._events = _event_writer(self._folder, forget_from=before + step + 1)
         if not self.path.is_file():
             return
         order = {name: number for number, name in enumerate(stages)}
@@ -152,11 +159,11 @@ class Log:
                     kept.write(line + "\n")
 
 
-def _event_writer(folder: Path) -> Any:
+def _event_writer(folder: Path, forget_from: int | None = None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError(
             "tensorboard = true needs TensorBoard: pip install 'bitext[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=forget_from)

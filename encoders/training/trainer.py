@@ -106,7 +106,8 @@ class Trainer:
             self._losses = {name: list(values) for name, values in self._place.losses.items()}
             if processes.rank() == 0:
                 names = [stage.name for stage in self.training.stages]
-                self.log.forget_after(self._place.stage, self._place.step, names)
+                before = self._steps_before(self._place.stage)
+                self.log.forget_after(self._place.stage, self._place.step, names, before)
             logger.info("going on from stage %d, step %d", self._place.stage, self._place.step)
         self.network.model.train()
         with self._saving_on_interrupt():
@@ -212,7 +213,7 @@ class Trainer:
 
     def _check_finite(self, running: _Running, what: str, value: torch.Tensor, step: int) -> None:
         """End the run before numbers that are none reach the weights, and with them checkpoints."""
-        if not torch.isfinite(value):
+        if processes.any_process(not bool(torch.isfinite(value))):  # or the others would wait
             raise InputError(
                 f"stage '{running.stage.name}', step {step + 1}: the {what} is {float(value)}; "
                 "lower the learning rate or warm up for longer"
@@ -306,9 +307,13 @@ class Trainer:
         means = {name: sum(values) / len(values) for name, values in self._losses.items()}
         self._losses.clear()
         if processes.rank() == 0:
-            before = sum(stage.steps for stage in self.training.stages[: running.number])
             step = self._place.step
-            self.log.write(running.stage.name, step, {**means, **figures}, before + step)
+            at = self._steps_before(running.number) + step
+            self.log.write(running.stage.name, step, {**means, **figures}, at)
+
+    def _steps_before(self, number: int) -> int:
+        """Steps of all stages before that one: where it begins on TensorBoard's axis."""
+        return sum(stage.steps for stage in self.training.stages[:number])
 
     def _save(self, running: _Running) -> None:
         if processes.rank():
@@ -382,8 +387,8 @@ def choose_attention(network: Network, stage: Stage) -> None:
     Written out as matrix products, it makes training a third faster there
     (``benchmarks/bench_train.py``).
     """
-    if network.device.type == "cpu" and stage.precision != "float32":
-        network.model.set_attn_implementation("eager")
+    slow = network.device.type == "cpu" and stage.precision != "float32"
+    network.model.set_attn_implementation("eager" if slow else network.attention)
 
 
 def share_of(accumulate: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bitext.text import read_bitext, read_gold, read_parallel, words
+from bitext.gold import read_gold_of
+from bitext.text import read_bitext, read_parallel, words
 from bitext.types import SentencePair
 from encoders.checkpoint import Checkpoint, ModelKey
 from encoders.encoder import Encoder
@@ -32,8 +33,9 @@ def dev_measure(dev: DevSettings | None, data: Path, network: Network) -> Measur
     accuracy = {f"accuracy {Path(one).name}": _retrieval_probe(data / one) for one in dev.retrieval}
     layer = network.layers if dev.layer is None else dev.layer
 
+    encoder = encoder_of(network)
+
     def measure() -> dict[str, float]:
-        encoder = encoder_of(network)
         figures = {name: probe(encoder, layer) for name, probe in (aer | accuracy).items()}
         deciding = aer if dev.measure == "aer" else accuracy
         mean = sum(figures[name] for name in deciding) / len(deciding)
@@ -53,7 +55,7 @@ def _alignment_probe(dev: DevAlignment, data: Path) -> _Probe:
         SentencePair(words(str(pair.source)), words(str(pair.target)))
         for pair in read_parallel(data / dev.source, data / dev.target)
     ]
-    gold = read_gold(data / dev.gold, pairs=len(pairs))
+    gold = read_gold_of(data / dev.gold, None, pairs)
     return lambda encoder, layer: 100 * alignment_score(encoder, pairs, gold, layer=layer).aer
 
 
