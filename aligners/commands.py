@@ -50,7 +50,9 @@ Target = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option(help="argmax, backward, forward, itermax or mwmf; default: the model's own."),
+    typer.Option(
+        help="argmax, backward, forward, itermax, mwmf or softmax; default: the model's own."
+    ),
 ]
 Unit = Annotated[
     str | None, typer.Option(help="What is matched: piece or word; default: the model's own.")

@@ -1,4 +1,5 @@
-"""From a similarity matrix to links: the methods of SimAlign (Jalili Sabet et al., 2020).
+"""From a similarity matrix to links: the methods of SimAlign (Jalili Sabet et al., 2020), and one
+by probabilities, after awesome-align (Dou & Neubig, 2021).
 
 Every function takes ``similarity``, shape (source units, target units), larger is closer, and
 returns a boolean matrix of the same shape. Both sides have at least one unit. Of equal similarities
@@ -83,10 +84,34 @@ def mwmf(similarity: Similarity) -> Links:
     return links
 
 
+def softmax(similarity: Similarity, *, temperature: float = 0.05, threshold: float = 0.4) -> Links:
+    """Link what both directions together find probable.
+
+    With ``p_ij`` the softmax of the cosines over row i, each divided by ``temperature``, and
+    ``q_ij`` that over column j, the links are those with ``sqrt(p_ij q_ij) > threshold``. As in
+    awesome-align (Dou & Neubig, 2021, section 2.2) a unit may have several links or none, but the
+    two directions may make up for each other, where there each must pass the threshold alone.
+
+    The defaults were chosen on dev sets for the bundled model, which learnt such probabilities.
+    """
+    logits = (2 * similarity.astype(np.float64) - 1) / temperature
+    there = _probabilities(logits, axis=1)
+    back = _probabilities(logits, axis=0)
+    links: Links = np.sqrt(there * back) > threshold
+    return links
+
+
+def _probabilities(logits: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=axis, keepdims=True)
+    return shares
+
+
 MATCHERS: dict[str, Matcher] = {
     "argmax": argmax,
     "forward": forward,
     "backward": backward,
     "itermax": itermax,
     "mwmf": mwmf,
+    "softmax": softmax,
 }

@@ -18,7 +18,7 @@ from encoders.registry import default_registry
 
 XLWA = ["enes", "ennl", "enpt", "enru", "enda"]
 TEST_SETS = ["enfr", "deen", "zhen", "enhi", "ensv", *(f"xlwa_{pair}_test" for pair in XLWA)]
-METHODS = ["argmax", "itermax", "mwmf"]
+METHODS = ["argmax", "itermax", "mwmf", "softmax"]
 
 
 def read_pairs(folder: Path, name: str) -> list[SentencePair]:

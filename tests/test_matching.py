@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aligners.matching import MATCHERS, argmax, backward, forward, itermax, mwmf
+from aligners.matching import MATCHERS, argmax, backward, forward, itermax, mwmf, softmax
 
 Pairs = set[tuple[int, int]]
 
@@ -37,10 +37,22 @@ SIMILARITY = np.array([[0.9, 0.1, 0.2],
         ("itermax", {(0, 0)}),
         # One to one: .9 + .7 is more than any other two entries of different rows and columns.
         ("mwmf", {(0, 0), (1, 1)}),
+        # Cosines / 0.05 are 40 S - 20. Row 1: 32, 28, 12, so p = .982, .018, 0; column 0: 36, 32,
+        # so q = .982, .018. (0, 0): p = 1, the root of .982 is .99. (1, 0) and (1, 1): the root of
+        # .982 * .018 is .13, below .4.
+        ("softmax", {(0, 0)}),
     ],
 )
 def test_each_matcher_on_one_small_matrix(method: str, expected: Pairs) -> None:
     assert linked(MATCHERS[method](SIMILARITY)) == expected
+
+
+def test_softmax_links_a_unit_twice_or_not_at_all() -> None:
+    # Row 0 is as close to column 0 as to column 1: p = 1/2 each, q nearly 1: the root of a half is
+    # .71. Row 1 is as close to everything as anything: p = 1/3, and in column 2 q is 1/2; .41.
+    similarity = np.array([[0.9, 0.9, 0.5], [0.5, 0.5, 0.5]])
+    assert linked(softmax(similarity)) == {(0, 0), (0, 1), (1, 2)}
+    assert linked(softmax(similarity, threshold=0.45)) == {(0, 0), (0, 1)}
 
 
 def test_ties_go_to_the_smaller_index() -> None:

@@ -192,7 +192,8 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
         (
             {"method": "itermx"},
             422,
-            "unknown method 'itermx'; choose one of: argmax, backward, forward, itermax, mwmf",
+            "unknown method 'itermx'; choose one of: argmax, backward, forward, itermax, mwmf, "
+            "softmax",
         ),
         ({"unit": "letter"}, 422, "unknown unit 'letter'; choose one of: piece, word"),
         ({"layer": 99}, 422, "model '{model}' has no layer 99; choose one from 0 to 2"),

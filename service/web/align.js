@@ -9,6 +9,7 @@ const METHODS = {
   argmax: "Mutual best matches only: few links, but sure ones.",
   itermax: "Mutual best matches, then once more among the words that are left: more links.",
   mwmf: "One to one, with the greatest sum: all of the shorter side is linked.",
+  softmax: "What is probable in both directions together: several links for a word, or none.",
   forward: "For each word of the sentence, its best match.",
   backward: "For each word of the translation, its best match.",
 };
