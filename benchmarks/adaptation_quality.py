@@ -31,7 +31,7 @@ LANGUAGES = {"kat": "kat", "swa": "swh"}  # NTREX's name, Tatoeba's
 LEARNT = 1000  # lines of NTREX
 WORDS: dict[str, Any] = {
     "name": "words",
-    "steps": 600,
+    "steps": 300,
     "batch_tokens": 2048,
     "join_pieces": 64,
     "learning_rate": 5e-4,
@@ -53,13 +53,12 @@ def adapt_pair(model: str, folder: Path) -> None:
         write_pairs(folder / f"old.en-{language}.tsv", old)
     replay = {"replay": {"corpora": ["old.en-*.tsv"], "share": 0.3}}
     near = {**WORDS, "objectives": {**WORDS["objectives"], "l2sp": {"weight": 3e-3}}}
-    lora = {"tune": {"method": "lora", "lora": {"rank": 16}}}
     ways: dict[str, dict[str, Any]] = {
         "all weights": {},
         "all weights, replay": replay,
         "all weights, replay, l2sp": {**replay, "stages": [near]},
         "embeddings frozen": {"tune": {"embeddings": False}},
-        "lora, rank 16": lora,
+        "lora, rank 16": {"tune": {"method": "lora", "lora": {"rank": 16}}},
     }
     print("| | " + " | ".join(SETS) + " |\n|---|" + "--:|" * len(SETS))
     print_aer("before", default_registry().encoder(model))
@@ -92,7 +91,7 @@ def adapt_language(model: str, folder: Path) -> None:
         for way, changes in language_ways(name).items():
             given = {
                 "corpora": [f"new.en-{name}.tsv"],
-                "stages": [{**WORDS, "steps": 400}],
+                "stages": [WORDS],
                 **changes,
             }
             settings = Adaptation.model_validate(given)
@@ -158,7 +157,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["pair", "language"])
     parser.add_argument("--model", default="bundled", help="a hub name or folder")
+    parser.add_argument("--steps", type=int, default=WORDS["steps"], help="of each adaptation")
     options = parser.parse_args()
+    WORDS["steps"] = options.steps
     with tempfile.TemporaryDirectory() as folder:
         run = adapt_pair if options.what == "pair" else adapt_language
         run(options.model, Path(folder))

@@ -173,7 +173,7 @@ def test_the_best_on_dev_data_is_kept_and_patience_ends_a_stage(
     [
         ({"tune": {"layers": [1, 3]}}, "first and the last of the blocks 1 to 2, got 1 and 3"),
         ({"max_sentence_pieces": 100}, "sentences of 100 pieces and 2 special ones do not fit"),
-        ({"gold": ["nowhere"]}, "nowhere.src"),
+        ({"gold": ["nowhere"]}, "nowhere.src: there is no such file"),
         ({"dev": {**DEV, "alignment": [{"source": "x", "target": "y", "gold": "z"}]}}, "x"),
         ({"teacher": "no/such"}, "neither a folder nor in the local cache"),
     ],
@@ -184,6 +184,14 @@ def test_what_does_not_fit_the_model_or_the_data(
     with pytest.raises(BitextError, match=message):
         run(tiny_model, toy_corpora, tmp_path, **changes)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_wrong_name_does_not_claim_the_folder(
+    tiny_model: Path, toy_corpora: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BitextError, match="no file matches"):
+        run(tiny_model, toy_corpora, tmp_path, corpora=["nothing.en-de.tsv"])
+    assert moved(tiny_model, run(tiny_model, toy_corpora, tmp_path))
 
 
 def test_a_wrong_line_of_a_corpus_is_named(

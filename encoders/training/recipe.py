@@ -101,6 +101,11 @@ class DevSettings(Strict):
     alignment: list[DevAlignment] = Field([])  # the mean of their AER is what counts
     retrieval: list[str] = Field([])  # bitext files; the mean accuracy of both directions, centred
 
+    def files(self) -> list[str]:
+        """The names of all files, relative to the data folder."""
+        gold = [name for one in self.alignment for name in (one.source, one.target, one.gold)]
+        return [*gold, *self.retrieval]
+
     @model_validator(mode="after")
     def _has_data(self) -> DevSettings:
         if self.measure == "aer" and not self.alignment:
