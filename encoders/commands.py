@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ def pretrain(
     folder = run(
         recipe, data=data or data_folder(), output=output, device=device, progress=progress
     )
-    print(folder)
+    _print_once(folder)
 
 
 def adapt(
@@ -66,7 +67,13 @@ def adapt(
         device=device,
         progress=progress,
     )
-    print(folder)
+    _print_once(folder)
+
+
+def _print_once(folder: Path) -> None:
+    """Of the processes that a launcher started, the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(folder)
 
 
 def download(

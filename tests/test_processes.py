@@ -37,13 +37,29 @@ def adapt(model: Path, data: Path, output: Path, launcher: list[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{output / 'model'}\n", "one process speaks"
 
 
 @pytest.mark.parametrize(
     "launcher",
     [
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+        # "multi_gpu" is its name for one process a device; the devices are what bitext is told
+        [
+            "-m",
+            "accelerate.commands.launch",
+            "--multi_gpu",
+            "--num_processes",
+            "2",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+        ],
     ],
+    ids=["torchrun", "accelerate"],
 )
 def test_two_processes_do_what_one_does(
     tiny_model: Path, toy_corpora: Path, tmp_path: Path, launcher: list[str]
