@@ -139,6 +139,20 @@ def prepare_streams(
     )
 
 
+def prepared_streams(folder: Path, seed: int) -> Streams:
+    """The parallel text that lies prepared in the folder of an earlier run, with its links.
+
+    :raises InputError: if there is none.
+    """
+    parts: dict[str, tuple[ParallelSentences, UnitLinks | None]] = {}
+    for path in sorted(folder.glob("*.links.npz")):
+        name = path.name.removesuffix(".links.npz")
+        parts[name] = _load_pieces(folder / f"{name}.pieces.npz"), _load_links(path)
+    if not parts:
+        raise InputError(f"{folder} holds no prepared text with links")
+    return Streams(TrainingCorpus(parts, seed), None, None)
+
+
 def _prepare_parts(
     files: Iterable[CorpusFile],
     folder: Path,
@@ -175,6 +189,10 @@ def _prepare_pieces(
             for name in Sentences.__slots__
         }
         _write(path, lambda at: np.savez(at, **arrays))
+    return _load_pieces(path)
+
+
+def _load_pieces(path: Path) -> ParallelSentences:
     with np.load(path) as found:
         source, target = (
             Sentences(**{name: found[f"{side}.{name}"] for name in Sentences.__slots__})
@@ -192,6 +210,10 @@ def _prepare_links(
         logger.info("%s: %.1f guiding links a pair", path.name, len(links.source) / len(pairs))
         arrays = {field: getattr(links, field) for field in UnitLinks.__slots__}
         _write(path, lambda at: np.savez(at, **arrays))
+    return _load_links(path)
+
+
+def _load_links(path: Path) -> UnitLinks:
     with np.load(path) as found:
         return UnitLinks(**{field: found[field] for field in UnitLinks.__slots__})
 
