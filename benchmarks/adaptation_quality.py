@@ -31,12 +31,13 @@ LANGUAGES = {"kat": "kat", "swa": "swh"}  # NTREX's name, Tatoeba's
 LEARNT = 1000  # lines of NTREX
 WORDS: dict[str, Any] = {
     "name": "words",
-    "steps": 300,
+    "steps": 150,
     "batch_tokens": 2048,
     "join_pieces": 64,
     "learning_rate": 5e-4,
     "embedding_rate": 10.0,
-    "warmup_steps": 50,
+    "warmup_steps": 30,
+    "precision": "bfloat16",
     "objectives": {
         "words": {"layer": 4},
         "sentences": {"layer": 4, "weight": 0.3, "temperature": 0.05},

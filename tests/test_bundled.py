@@ -68,7 +68,7 @@ def test_word_alignment_of_hansards(bundled: Encoder, data: Path) -> None:
         for pair in read_parallel(folder / "enfr.src", folder / "enfr.tgt")
     ]
     score = evaluate(Aligner(bundled).align(pairs), read_gold(folder / "enfr.gold"))
-    assert score.aer == pytest.approx(0.1425, abs=0.002)
+    assert score.aer == pytest.approx(0.122, abs=0.002)
 
 
 def test_retrieval_of_tatoeba(bundled: Encoder, data: Path) -> None:
@@ -78,5 +78,5 @@ def test_retrieval_of_tatoeba(bundled: Encoder, data: Path) -> None:
         for name in ("deu.txt", "deu.eng.txt")
     )
     score = score_vectors(german, english)
-    assert score.recall["forward"][1] == pytest.approx(0.950, abs=0.003)
-    assert score.recall["backward"][1] == pytest.approx(0.948, abs=0.003)
+    assert score.recall["forward"][1] == pytest.approx(0.938, abs=0.003)
+    assert score.recall["backward"][1] == pytest.approx(0.940, abs=0.003)
