@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from bitext.errors import BitextError
 from encoders.checkpoint import ModelKey, load_checkpoint, load_for_training
 from encoders.encoder import Encoder
+from encoders.objectives import OBJECTIVES
 from encoders.objectives.network import Network
 from encoders.preset import PRESET_FILE
 from encoders.training.adaptation import Adaptation, TuneSettings, adapt, choose_trained, merge_lora
@@ -114,6 +115,18 @@ def test_gold_links_and_monolingual_text(
     assert moved(tiny_model, run(tiny_model, toy_corpora, tmp_path, **changes))
     [line] = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert {"gold", "mlm"} <= set(json.loads(line))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_objective_of_pairs_trains_together(
+    tiny_model: Path, toy_corpora: Path, tmp_path: Path, precision: str
+) -> None:
+    of_pairs = [name for name, kind in OBJECTIVES.items() if kind.reads in ("pairs", "links")]
+    named = {name: {} for name in of_pairs if not name.startswith("distil")}
+    stage = {**STAGE, "steps": 2, "precision": precision, "objectives": named, "join_pieces": 20}
+    assert moved(tiny_model, run(tiny_model, toy_corpora, tmp_path, stages=[stage]))
+    [line] = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert named.keys() <= json.loads(line).keys()
 
 
 def test_replayed_text_is_read(tiny_model: Path, toy_corpora: Path, tmp_path: Path) -> None:

@@ -384,9 +384,11 @@ def check_processes(training: Training) -> None:
 def choose_attention(network: Network, stage: Stage) -> None:
     """On a CPU, the backward pass of the fused attention is slow in reduced precision.
 
-    Written out as matrix products, it makes training a third faster there
-    (``benchmarks/bench_train.py``).
+    Written out as matrix products, it makes training faster there (``benchmarks/bench_train.py``).
+    An attention that an objective has put in to look at it (``clwa``) stays.
     """
+    if network.model.config._attn_implementation not in (network.attention, "eager"):
+        return
     slow = network.device.type == "cpu" and stage.precision != "float32"
     network.model.set_attn_implementation("eager" if slow else network.attention)
 
