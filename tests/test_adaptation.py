@@ -122,7 +122,9 @@ def test_every_objective_of_pairs_trains_together(
     tiny_model: Path, toy_corpora: Path, tmp_path: Path, precision: str
 ) -> None:
     of_pairs = [name for name, kind in OBJECTIVES.items() if kind.reads in ("pairs", "links")]
-    named = {name: {} for name in of_pairs if not name.startswith("distil")}
+    named: dict[str, dict[str, Any]] = {
+        name: {} for name in of_pairs if not name.startswith("distil")
+    }
     stage = {**STAGE, "steps": 2, "precision": precision, "objectives": named, "join_pieces": 20}
     assert moved(tiny_model, run(tiny_model, toy_corpora, tmp_path, stages=[stage]))
     [line] = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
