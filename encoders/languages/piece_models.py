@@ -45,14 +45,8 @@ class PieceModel(Protocol):
     def append(self, pieces: Sequence[NewPiece], limit: int) -> list[str]: ...
 
 
-class Unigram:
-    """The likeliest split; a piece is written with its log-probability, at the place of its id."""
-
-    def __init__(self, state: dict[str, Any], backend: Tokenizer) -> None:
-        self._state = state
-        self._backend = backend
-        self.vocabulary = backend.get_vocab(with_added_tokens=True)
-        self.scores: dict[str, float] = dict(state["vocab"])
+class _AsWritten:
+    """Pieces that are written as they stand in the text, wherever in a word."""
 
     def learnable(self, word: str) -> str:
         return word
@@ -62,6 +56,16 @@ class Unigram:
 
     def characters(self, word: str) -> list[str]:
         return list(word)
+
+
+class Unigram(_AsWritten):
+    """The likeliest split; a piece is written with its log-probability, at the place of its id."""
+
+    def __init__(self, state: dict[str, Any], backend: Tokenizer) -> None:
+        self._state = state
+        self._backend = backend
+        self.vocabulary = backend.get_vocab(with_added_tokens=True)
+        self.scores: dict[str, float] = dict(state["vocab"])
 
     def split(self, piece: str) -> list[int]:
         unknown = self._state["unk_id"]
@@ -122,7 +126,7 @@ class WordPiece:
         return added
 
 
-class BytePair:
+class BytePair(_AsWritten):
     """Merges by rank; a piece needs merges that build it, and these need the pieces between.
 
     The new merges come after all old ones, so that a word's old pieces are joined and no old merge
@@ -140,15 +144,6 @@ class BytePair:
         self.vocabulary = backend.get_vocab(with_added_tokens=True)
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in state["merges"]]
         self._ranks: dict[tuple[str, str], int] = {(a, b): i for i, (a, b) in enumerate(merges)}
-
-    def learnable(self, word: str) -> str:
-        return word
-
-    def piece(self, learnt: str) -> str | None:
-        return None if MARK in learnt[1:] else learnt
-
-    def characters(self, word: str) -> list[str]:
-        return list(word)
 
     def split(self, piece: str) -> list[int]:
         parts = merge_by_rank(list(piece), self._ranks)
