@@ -26,7 +26,7 @@ from encoders.statistics.words import number_words
 from encoders.training.batches import TrainingCorpus
 from encoders.training.corpus import CorpusFile, PieceReader, find_corpora, read_pairs
 from encoders.training.pretraining import pretrain
-from encoders.training.recipe import Recipe, read_recipe
+from encoders.training.recipe import DevSettings, Recipe, read_recipe
 
 RECIPE = """
 corpora = ["toy.en-*.tsv"]
@@ -155,6 +155,15 @@ def test_a_device_that_is_not_there_shows_before_any_work(
 ) -> None:
     with pytest.raises(BitextError, match="unknown device 'abacus'"):
         pretrain(recipe, data=corpora, output=tmp_path, device="abacus")
+    assert not any(tmp_path.iterdir())
+
+
+def test_dev_data_that_is_not_there_shows_before_any_work(
+    corpora: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    dev = DevSettings(measure="retrieval", retrieval=["nowhere.tsv"])
+    with pytest.raises(BitextError, match="nowhere.tsv: there is no such file"):
+        pretrain(recipe.model_copy(update={"dev": dev}), data=corpora, output=tmp_path)
     assert not any(tmp_path.iterdir())
 
 

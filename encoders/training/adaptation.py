@@ -28,7 +28,7 @@ from encoders.strict import Strict, read_toml
 from encoders.training import processes
 from encoders.training.batches import ReplayedCorpus, TrainingCorpus
 from encoders.training.corpus import find_corpora, find_monolingual
-from encoders.training.preparation import Streams, forget_loading, prepare_streams
+from encoders.training.preparation import Streams, find_text, forget_loading, prepare_streams
 from encoders.training.pretraining import save_model
 from encoders.training.recipe import Training, check_layers, check_lengths
 from encoders.training.run import RunFolder
@@ -108,7 +108,7 @@ def adapt(
     """
     place = find_device(device)
     folder = find_folder(name, revision)
-    _find_text(settings, data)  # before the folder is claimed: a wrong name costs nothing
+    _find_text(settings, data)
     teacher = None if settings.teacher is None else _load_teacher(settings.teacher, device)
     model, tokenizer, dtype = load_for_training(name, revision, seed=settings.seed)
     forget_loading(tokenizer)
@@ -136,17 +136,11 @@ def adapt(
 
 def _find_text(settings: Adaptation, data: Path) -> None:
     """:raises InputError: if text that the settings name is not there."""
-    find_corpora(settings.corpora, data)
-    find_monolingual(settings.monolingual, data)
+    find_text(settings, data)
     if settings.replay is not None:
         find_corpora(settings.replay.corpora, data)
     if settings.language is not None:
         find_monolingual(settings.language.text, data)
-    gold = [f"{stem}.{ending}" for stem in settings.gold for ending in ("src", "tgt", "gold")]
-    dev = [] if settings.dev is None else settings.dev.files()
-    for name in (*gold, *dev):
-        if not (data / name).is_file():
-            raise InputError(f"{data / name}: there is no such file")
 
 
 def _load_teacher(name: str, device: str) -> Encoder:

@@ -96,6 +96,20 @@ def sample_sentences(
             yield ordered[number]
 
 
+def find_text(training: Training, data: Path) -> None:
+    """Look for all text, before a folder is claimed and time spent: a wrong name costs nothing.
+
+    :raises InputError: if text that ``training`` names is not there.
+    """
+    find_corpora(training.corpora, data)
+    find_monolingual(training.monolingual, data)
+    gold = [f"{stem}.{ending}" for stem in training.gold for ending in ("src", "tgt", "gold")]
+    dev = [] if training.dev is None else training.dev.files()
+    for name in (*gold, *dev):
+        if not (data / name).is_file():
+            raise InputError(f"{data / name}: there is no such file")
+
+
 def prepare_streams(
     training: Training,
     tokenizer: Any,

@@ -17,7 +17,12 @@ from encoders.objectives.network import Network
 from encoders.training import processes
 from encoders.training.batches import TrainingCorpus
 from encoders.training.corpus import find_corpora
-from encoders.training.preparation import prepare_streams, prepare_tokenizer, prepare_vectors
+from encoders.training.preparation import (
+    find_text,
+    prepare_streams,
+    prepare_tokenizer,
+    prepare_vectors,
+)
 from encoders.training.recipe import ModelSettings, Recipe
 from encoders.training.run import RunFolder, writing
 from encoders.training.trainer import Trainer
@@ -49,6 +54,7 @@ def pretrain(
     :raises MismatchError: if ``output`` holds a run of another recipe.
     """
     place = find_device(device)
+    find_text(recipe, data)
     files = find_corpora(recipe.corpora, data)
     with processes.together(place):
         with processes.one_after_the_other():
