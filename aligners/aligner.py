@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aligners.matching import MATCHERS, Links
-from aligners.similarity import Similarity, Vectors, distort, similarity
+from aligners.comparison import Compared, Units
+from aligners.detail import PairDetail, detail_of
+from aligners.methods import Method
+from aligners.similarity import SIMILARITIES, distort
+from aligners.similarity import similarity as similarity_of
 from bitext import __version__
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError, choose_from
 from bitext.types import Alignment, SentencePair
@@ -24,13 +26,6 @@ CHUNK_WORDS = 40_000
 """Words after which a chunk of a stream is full, so that long sentences do not fill the memory."""
 
 
-class _Units(NamedTuple):
-    """What is matched on one side of a pair: its pieces, or its words that have any."""
-
-    vectors: Vectors
-    word_of: NDArray[np.int64]  # the word each unit belongs to, ascending, shape (units,)
-
-
 class Aligner:
     """Aligns the words of sentence pairs by the similarity of their vectors in one encoder.
 
@@ -42,11 +37,12 @@ class Aligner:
     words are matched, each by the mean of its pieces' vectors. Threads may share an aligner.
 
     What is left ``None`` is what the model's preset says. Its threshold was measured with its own
-    layer, unit and distortion: where one of them is another, the threshold is 0.
+    layer, unit, similarity and distortion: where one of them is another, the threshold is 0.
 
-    :param method: one of ``MATCHERS``.
+    :param method: one of ``MATCHERS``, with settings or without: ``softmax:temperature=0.1``.
     :param layer: whose hidden states are compared, 0 (embeddings) to ``encoder.layers``.
     :param unit: one of ``UNITS``.
+    :param similarity: one of ``SIMILARITIES``: what methods look at. Links always score cosines.
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
     :param threshold: links that score less are dropped, 0 (none) to 1.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
@@ -62,23 +58,30 @@ class Aligner:
         method: str | None = None,
         layer: int | None = None,
         unit: str | None = None,
+        similarity: str | None = None,
         distortion: float | None = None,
         threshold: float | None = None,
         too_long: str = "error",
     ) -> None:
+        check_choices(
+            method=method,
+            unit=unit,
+            similarity=similarity,
+            distortion=distortion,
+            threshold=threshold,
+        )
         preset = encoder.preset.alignment
-        method = preset.method if method is None else method
-        unit = preset.unit if unit is None else unit
-        distortion = preset.distortion if distortion is None else distortion
-        check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
         self.encoder = encoder
-        self.method = method
+        self.method = str(Method.parse(preset.method if method is None else method))
         self.layer = encoder.check_layer(layer, "alignment")
-        self.unit = unit
-        self.distortion = distortion
+        self.unit = preset.unit if unit is None else unit
+        self.similarity = preset.similarity if similarity is None else similarity
+        self.distortion = preset.distortion if distortion is None else distortion
+        self.temperature = preset.temperature
         if threshold is None:
-            measured = (encoder.check_layer(None, "alignment"), preset.unit, preset.distortion)
-            threshold = preset.threshold if (self.layer, unit, distortion) == measured else 0.0
+            own = (self.layer, self.unit, self.similarity, self.distortion)
+            measured = encoder.check_layer(None, "alignment"), preset.unit, preset.similarity
+            threshold = preset.threshold if own == (*measured, preset.distortion) else 0.0
         self.threshold = threshold
         self.too_long = too_long
 
@@ -98,6 +101,7 @@ class Aligner:
             f"layer {self.layer}",
             f"unit {self.unit}",
             f"method {method}",
+            *([f"similarity {self.similarity}"] if self.similarity != "cosine" else []),
             f"distortion {self.distortion:g}",
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
         ]
@@ -122,6 +126,26 @@ class Aligner:
         """
         return self._align(pairs, list(methods), first=1)
 
+    def details(
+        self, pairs: Sequence[SentencePair], methods: Iterable[str] | None = None
+    ) -> list[PairDetail]:
+        """Similarities, probabilities and null words beside the alignments, a pair each.
+
+        :param methods: by default the aligner's own.
+        """
+        chosen = {name: Method.parse(name) for name in methods or [self.method]}
+        compared = self._compare_all(pairs, first=1)
+        found = {name: self._choose(method, compared) for name, method in chosen.items()}
+        return [
+            detail_of(
+                one,
+                (len(pair.source), len(pair.target)),
+                {name: alignments[number] for name, alignments in found.items()},
+                self.temperature,
+            )
+            for number, (pair, one) in enumerate(zip(pairs, compared, strict=True))
+        ]
+
     def align_stream(
         self, pairs: Iterable[SentencePair], *, chunk: int = 256
     ) -> Iterator[Alignment]:
@@ -143,24 +167,25 @@ class Aligner:
         self, pairs: Sequence[SentencePair], methods: Sequence[str], *, first: int
     ) -> dict[str, list[Alignment]]:
         """Align ``pairs``, which errors count from ``first``."""
-        for method in methods:
-            _check_method(method)
-        found: dict[str, list[Alignment]] = {method: [] for method in methods}
-        sources, targets = self._encode(pairs, first)
-        for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=first):
-            compared = self._compare(source, target, number)
-            for method, alignments in found.items():
-                if compared is None:
-                    alignments.append(Alignment())
-                else:
-                    links = MATCHERS[method](compared)
-                    joined = _join_words(links, compared, source.word_of, target.word_of)
-                    alignments.append(joined.above(self.threshold) if self.threshold else joined)
+        chosen = {method: Method.parse(method) for method in methods}
+        compared = self._compare_all(pairs, first)
+        return {name: self._choose(method, compared) for name, method in chosen.items()}
+
+    def _choose(self, method: Method, compared: Sequence[Compared | None]) -> list[Alignment]:
+        """The alignments of one method; none where a side has no units."""
+        links = iter(method.match([one.weights for one in compared if one is not None]))
+        found = []
+        for one in compared:
+            alignment = Alignment() if one is None else one.alignment(next(links))
+            found.append(alignment.above(self.threshold) if self.threshold else alignment)
         return found
 
-    def _encode(
-        self, pairs: Sequence[SentencePair], first: int
-    ) -> tuple[list[_Units], list[_Units]]:
+    def _compare_all(self, pairs: Sequence[SentencePair], first: int) -> list[Compared | None]:
+        sources, targets = self._encode(pairs, first)
+        numbered = enumerate(zip(sources, targets, strict=True), start=first)
+        return [self._compare(source, target, number) for number, (source, target) in numbered]
+
+    def _encode(self, pairs: Sequence[SentencePair], first: int) -> tuple[list[Units], list[Units]]:
         """The units of all source sides and of all target sides, encoded in one call."""
         sources = [_words(pair, "source", number) for number, pair in enumerate(pairs, first)]
         targets = [_words(pair, "target", number) for number, pair in enumerate(pairs, first)]
@@ -172,15 +197,19 @@ class Aligner:
             raise error.called(f"pair {first + number}, {name}") from None
         return units[: len(pairs)], units[len(pairs) :]
 
-    def _units(self, sentences: Sequence[Sequence[str]]) -> list[_Units]:
+    def _units(self, sentences: Sequence[Sequence[str]]) -> list[Units]:
+        counts = map(len, sentences)
         if self.unit == "piece":
             pieces = self.encoder.pieces(sentences, layer=self.layer, too_long=self.too_long)
-            return [_Units(p.vectors, p.word_of) for p in pieces]
+            return [Units(p.vectors, p.word_of, n) for p, n in zip(pieces, counts, strict=True)]
         words = self.encoder.words(sentences, layer=self.layer, too_long=self.too_long)
         present = [np.flatnonzero(vectors.any(axis=1)) for vectors in words]
-        return [_Units(v[kept], kept) for v, kept in zip(words, present, strict=True)]
+        return [
+            Units(vectors[kept], kept, n)
+            for vectors, kept, n in zip(words, present, counts, strict=True)
+        ]
 
-    def _compare(self, source: _Units, target: _Units, number: int) -> Similarity | None:
+    def _compare(self, source: Units, target: Units, number: int) -> Compared | None:
         """The similarities of pair ``number``, or nothing where a side has no units."""
         rows, columns = len(source.vectors), len(target.vectors)
         if not rows or not columns:
@@ -190,35 +219,40 @@ class Aligner:
                 f"pair {number}: {rows} by {columns} {self.unit}s are more than the "
                 f"{MAX_SIMILARITIES} similarities that are compared at once"
             )
-        compared = similarity(source.vectors, target.vectors)
-        if not np.isfinite(compared).all():
+        cosines = similarity_of(source.vectors, target.vectors)
+        if not np.isfinite(cosines).all():
             raise InputError(
                 f"pair {number}: model '{self.encoder.name}' gives numbers that are not finite "
                 f"at layer {self.layer}"
             )
-        return distort(compared, self.distortion)
+        scored = distort(cosines, self.distortion)
+        if self.similarity == "cosine":
+            return Compared(scored, scored, source, target)
+        weights = SIMILARITIES[self.similarity](source.vectors, target.vectors)
+        return Compared(distort(weights, self.distortion), scored, source, target)
 
 
 def check_choices(
-    *, method: str | None, unit: str | None, distortion: float | None, threshold: float | None
+    *,
+    method: str | None = None,
+    unit: str | None = None,
+    similarity: str | None = None,
+    distortion: float | None = None,
+    threshold: float | None = None,
 ) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
-    :raises UnknownNameError: if method or unit does not exist.
+    :raises UnknownNameError: if method, unit or similarity does not exist.
     :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
     """
     if method is not None:
-        _check_method(method)
-    if unit is not None and unit not in UNITS:
-        raise UnknownNameError(choose_from("unit", unit, UNITS))
-    for name, share in (("distortion", distortion), ("threshold", threshold)):
+        Method.parse(method)
+    for what, name, choices in (("unit", unit, UNITS), ("similarity", similarity, SIMILARITIES)):
+        if name is not None and name not in choices:
+            raise UnknownNameError(choose_from(what, name, choices))
+    for what, share in (("distortion", distortion), ("threshold", threshold)):
         if share is not None and not 0 <= share <= 1:
-            raise InputError(f"{name} must be from 0 to 1, got {share:g}")
-
-
-def _check_method(method: str) -> None:
-    if method not in MATCHERS:
-        raise UnknownNameError(choose_from("method", method, MATCHERS))
+            raise InputError(f"{what} must be from 0 to 1, got {share:g}")
 
 
 def _words(pair: SentencePair, side: str, number: int) -> Sequence[str]:
@@ -226,26 +260,6 @@ def _words(pair: SentencePair, side: str, number: int) -> Sequence[str]:
     if isinstance(words, str):
         raise InputError(f"pair {number}: the {side} is raw text; split it into words first")
     return words
-
-
-def _join_words(
-    links: Links,
-    compared: Similarity,
-    source_of: NDArray[np.int64],
-    target_of: NDArray[np.int64],
-) -> Alignment:
-    """Links of units to links of the words they belong to, each with its mean similarity."""
-    rows, columns = np.nonzero(links)
-    if not len(rows):
-        return Alignment()
-    width = int(target_of[-1]) + 1
-    keys, which = np.unique(source_of[rows] * width + target_of[columns], return_inverse=True)
-    sums = np.bincount(which, weights=compared[rows, columns])
-    # Rounding may leave a cosine a little above 1.
-    scores = np.clip(sums / np.bincount(which), 0.0, 1.0)
-    sources, targets = np.divmod(keys, width)
-    joined = tuple(zip(sources.tolist(), targets.tolist(), strict=True))
-    return Alignment(joined, tuple(scores.tolist()))
 
 
 def _chunks(pairs: Iterable[SentencePair], size: int) -> Iterator[list[SentencePair]]:

@@ -3,21 +3,48 @@ by probabilities, after awesome-align (Dou & Neubig, 2021).
 
 Every function takes ``similarity``, shape (source units, target units), larger is closer, and
 returns a boolean matrix of the same shape. Both sides have at least one unit. Of equal similarities
-the one with the smaller index wins.
+the one with the smaller index wins. Keyword-only arguments are a method's settings, which users
+reach by name (``aligners/methods.py``); their annotations say what is allowed.
+
+``MATCHERS`` has what works on the matrices of many pairs at once, as some methods are fast only so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
 from aligners.similarity import Similarity
 
 Links = NDArray[np.bool_]
-Matcher = Callable[[Similarity], Links]
+Matcher = Callable[..., list[Links]]
+"""From similarity matrices, and settings by keyword, to the links of each."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Rounds = Annotated[int, Field(ge=1, le=100)]
+
+_Settings = ParamSpec("_Settings")
+
+
+def each(
+    one: Callable[Concatenate[Similarity, _Settings], Links],
+) -> Callable[Concatenate[Sequence[Similarity], _Settings], list[Links]]:
+    """A matcher from a function of one matrix."""
+
+    @wraps(one)
+    def many(
+        similarities: Sequence[Similarity], *args: _Settings.args, **settings: _Settings.kwargs
+    ) -> list[Links]:
+        return [one(similarity, *args, **settings) for similarity in similarities]
+
+    return many
 
 
 def forward(similarity: Similarity) -> Links:
@@ -37,7 +64,7 @@ def argmax(similarity: Similarity) -> Links:
     return forward(similarity) & backward(similarity)
 
 
-def itermax(similarity: Similarity, *, n_max: int = 2, alpha: float = 0.9) -> Links:
+def itermax(similarity: Similarity, *, n_max: Rounds = 2, alpha: Share = 0.9) -> Links:
     """Add to the links of :func:`argmax` those found among what it left free, in further rounds.
 
     A pair of free units keeps its similarity (times ``2 * alpha``, if that is below 1), a pair with
@@ -84,7 +111,9 @@ def mwmf(similarity: Similarity) -> Links:
     return links
 
 
-def softmax(similarity: Similarity, *, temperature: float = 0.05, threshold: float = 0.4) -> Links:
+def softmax(
+    similarity: Similarity, *, temperature: Positive = 0.05, threshold: Share = 0.4
+) -> Links:
     """Link what both directions together find probable.
 
     With ``p_ij`` the softmax of the cosines over row i, each divided by ``temperature``, and
@@ -95,23 +124,24 @@ def softmax(similarity: Similarity, *, temperature: float = 0.05, threshold: flo
     The defaults were chosen on dev sets for the bundled model, which learnt such probabilities.
     """
     logits = (2 * similarity.astype(np.float64) - 1) / temperature
-    there = _probabilities(logits, axis=1)
-    back = _probabilities(logits, axis=0)
+    there = probabilities(logits, axis=1)
+    back = probabilities(logits, axis=0)
     links: Links = np.sqrt(there * back) > threshold
     return links
 
 
-def _probabilities(logits: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Softmax along ``axis``."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=axis, keepdims=True)
     return shares
 
 
 MATCHERS: dict[str, Matcher] = {
-    "argmax": argmax,
-    "forward": forward,
-    "backward": backward,
-    "itermax": itermax,
-    "mwmf": mwmf,
-    "softmax": softmax,
+    "argmax": each(argmax),
+    "forward": each(forward),
+    "backward": each(backward),
+    "itermax": each(itermax),
+    "mwmf": each(mwmf),
+    "softmax": each(softmax),
 }

@@ -6,6 +6,7 @@ cosines and stays float32, unless a distortion, which is worked out in float64, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,25 @@ def similarity(source: Vectors, target: Vectors) -> Vectors:
     cosines = _unit_rows(source) @ _unit_rows(target).T
     halves: Vectors = (cosines + 1) / np.float32(2)
     return halves
+
+
+def dot_similarity(source: Vectors, target: Vectors) -> NDArray[np.float64]:
+    """Dot products as awesome-align compares them, through the same map: ``(x . y + 1) / 2``.
+
+    Of long vectors they lie far outside [0, 1]; methods by probabilities suit them, with
+    ``temperature=1``. Worked out in float64, so that the map loses nothing of the products.
+
+    :param source: shape (source units, dim); ``target`` likewise.
+    """
+    products = (source @ target.T).astype(np.float64)
+    halves: NDArray[np.float64] = (products + 1) / 2
+    return halves
+
+
+SIMILARITIES: dict[str, Callable[[Vectors, Vectors], Similarity]] = {
+    "cosine": similarity,
+    "dot": dot_similarity,
+}
 
 
 def distort(similarity: Similarity, distortion: float) -> Similarity:

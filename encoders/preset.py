@@ -26,6 +26,8 @@ class AlignmentPreset(_Strict):
     layer: int | None = Field(None, ge=0)  # two thirds of the way up, if not named
     method: str = "itermax"
     unit: str = "piece"
+    similarity: str = "cosine"
+    temperature: float = Field(0.05, gt=0)  # of the cosines, where probabilities are told
     distortion: float = Field(0.0, ge=0, le=1)
     threshold: float = Field(0.0, ge=0, le=1)  # links that score less are dropped
 

@@ -145,7 +145,7 @@ def test_pieces_are_matched_and_joined_as_the_rules_say(encoder: Encoder, method
     source, target = encoder.pieces([PAIRS[0].source, PAIRS[0].target], layer=1)
     compared = similarity(source.vectors, target.vectors)
     scores: dict[tuple[int, int], list[float]] = {}
-    for i, j in np.argwhere(MATCHERS[method](compared)):
+    for i, j in np.argwhere(MATCHERS[method]([compared])[0]):
         link = (int(source.word_of[i]), int(target.word_of[j]))
         scores.setdefault(link, []).append(float(compared[i, j]))
     assert found.links == tuple(sorted(scores))
