@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Concatenate, ParamSpec
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +30,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rounds = Annotated[int, Field(ge=1, le=100)]
 
-_Settings = ParamSpec("_Settings")
 
-
-def each(
-    one: Callable[Concatenate[Similarity, _Settings], Links],
-) -> Callable[Concatenate[Sequence[Similarity], _Settings], list[Links]]:
-    """A matcher from a function of one matrix."""
+def each(one: Callable[..., Links]) -> Matcher:
+    """A matcher from a function of one matrix and settings."""
 
     @wraps(one)
-    def many(
-        similarities: Sequence[Similarity], *args: _Settings.args, **settings: _Settings.kwargs
-    ) -> list[Links]:
-        return [one(similarity, *args, **settings) for similarity in similarities]
+    def many(similarities: Sequence[Similarity], **settings: object) -> list[Links]:
+        return [one(similarity, **settings) for similarity in similarities]
 
     return many
 

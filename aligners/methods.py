@@ -49,9 +49,9 @@ class Method:
             checked = model.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            key = first["loc"][0]
+            wrong = str(first["loc"][0])
             problem = first["msg"][0].lower() + first["msg"][1:]
-            raise InputError(f"{name}: {key}={values[str(key)]}: {problem}") from None
+            raise InputError(f"{name}: {wrong}={values[wrong]}: {problem}") from None
         changed = checked.model_dump(exclude_defaults=True)
         return cls(name, tuple(sorted(changed.items())))
 
