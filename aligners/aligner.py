@@ -12,12 +12,13 @@ from aligners.detail import PairDetail, detail_of
 from aligners.methods import Method
 from aligners.similarity import SIMILARITIES, distort
 from aligners.similarity import similarity as similarity_of
+from aligners.windows import cut_windows, stitch
 from bitext import __version__
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError, choose_from
 from bitext.types import Alignment, SentencePair
 
 if TYPE_CHECKING:
-    from encoders.encoder import Encoder
+    from encoders.encoder import Encoder, Pieces
 
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
@@ -46,7 +47,8 @@ class Aligner:
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
     :param threshold: links that score less are dropped, 0 (none) to 1.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
-        ``windows``, which encodes it in overlapping windows.
+        ``windows``, which aligns such a pair part by part (``aligners/windows.py``), also where it
+        is only longer than the lengths that the preset says the model does well at.
     :raises UnknownNameError: if method, layer or unit does not exist.
     :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
     """
@@ -84,6 +86,7 @@ class Aligner:
             threshold = preset.threshold if own == (*measured, preset.distortion) else 0.0
         self.threshold = threshold
         self.too_long = too_long
+        self.window = min(encoder.max_pieces, preset.window or encoder.max_pieces)
 
     @property
     def signature(self) -> str:
@@ -104,6 +107,7 @@ class Aligner:
             *([f"similarity {self.similarity}"] if self.similarity != "cosine" else []),
             f"distortion {self.distortion:g}",
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
+            *([f"windows of {self.window}"] if self.too_long == "windows" else []),
         ]
         return " | ".join(parts)
 
@@ -180,10 +184,23 @@ class Aligner:
             found.append(alignment.above(self.threshold) if self.threshold else alignment)
         return found
 
-    def _compare_all(self, pairs: Sequence[SentencePair], first: int) -> list[Compared | None]:
+    def _compare_all(self, pairs: Sequence[SentencePair], first: int = 1) -> list[Compared | None]:
+        """The similarities of every pair; nothing where a side has no units."""
         sources, targets = self._encode(pairs, first)
         numbered = enumerate(zip(sources, targets, strict=True), start=first)
-        return [self._compare(source, target, number) for number, (source, target) in numbered]
+        compared = [self._compare(source, target, number) for number, (source, target) in numbered]
+        if self.too_long == "windows":
+            for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
+                rough = compared[place]
+                if rough is not None and max(source.pieces, target.pieces) > self.window:
+                    compared[place] = self._compare_windows(pairs[place], rough)
+        return compared
+
+    def _compare_windows(self, pair: SentencePair, rough: Compared) -> Compared:
+        windows = cut_windows(pair, rough)
+        sources, targets = self._encode([window.pair for window in windows], 1)
+        compared = [self._compare(*sides, 1) for sides in zip(sources, targets, strict=True)]
+        return stitch(rough, windows, compared)
 
     def _encode(self, pairs: Sequence[SentencePair], first: int) -> tuple[list[Units], list[Units]]:
         """The units of all source sides and of all target sides, encoded in one call."""
@@ -198,16 +215,20 @@ class Aligner:
         return units[: len(pairs)], units[len(pairs) :]
 
     def _units(self, sentences: Sequence[Sequence[str]]) -> list[Units]:
-        counts = map(len, sentences)
+        pieces = self.encoder.pieces(
+            sentences, layer=self.layer, too_long=self.too_long, window=self.window
+        )
+        return [self._units_of(*one) for one in zip(pieces, map(len, sentences), strict=True)]
+
+    def _units_of(self, pieces: Pieces, words: int) -> Units:
+        from encoders.pooling import pool_words  # here: it brings torch, which takes seconds
+
+        vectors, word_of = pieces
         if self.unit == "piece":
-            pieces = self.encoder.pieces(sentences, layer=self.layer, too_long=self.too_long)
-            return [Units(p.vectors, p.word_of, n) for p, n in zip(pieces, counts, strict=True)]
-        words = self.encoder.words(sentences, layer=self.layer, too_long=self.too_long)
-        present = [np.flatnonzero(vectors.any(axis=1)) for vectors in words]
-        return [
-            Units(vectors[kept], kept, n)
-            for vectors, kept, n in zip(words, present, counts, strict=True)
-        ]
+            return Units(vectors, word_of, words, len(word_of))
+        present = np.unique(word_of)
+        pooled = pool_words(vectors, word_of, words, "mean")[present]
+        return Units(pooled, present, words, len(word_of))
 
     def _compare(self, source: Units, target: Units, number: int) -> Compared | None:
         """The similarities of pair ``number``, or nothing where a side has no units."""
@@ -225,11 +246,12 @@ class Aligner:
                 f"pair {number}: model '{self.encoder.name}' gives numbers that are not finite "
                 f"at layer {self.layer}"
             )
-        scored = distort(cosines, self.distortion)
-        if self.similarity == "cosine":
-            return Compared(scored, scored, source, target)
-        weights = SIMILARITIES[self.similarity](source.vectors, target.vectors)
-        return Compared(distort(weights, self.distortion), scored, source, target)
+        scored = weights = distort(cosines, self.distortion)
+        if self.similarity != "cosine":
+            weights = SIMILARITIES[self.similarity](source.vectors, target.vectors)
+            weights = distort(weights, self.distortion)
+        words = source.words, target.words
+        return Compared(weights, scored, source.word_of, target.word_of, words)
 
 
 def check_choices(

@@ -27,6 +27,7 @@ class Units:
     vectors: Vectors
     word_of: Numbers  # the word each unit belongs to, ascending, shape (units,)
     words: int  # of the side, those without units included
+    pieces: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,18 @@ class Compared:
 
     weights: Similarity
     similarity: Similarity
-    source: Units
-    target: Units
+    source_of: Numbers  # the word each row belongs to, ascending
+    target_of: Numbers  # the word each column belongs to
+    words: tuple[int, int]  # of either side, those without units included
 
     def alignment(self, links: Links) -> Alignment:
         """Links of units to links of their words, each with its mean similarity."""
         rows, columns = np.nonzero(links)
         if not len(rows):
             return Alignment()
-        width = self.target.words
+        width = self.words[1]
         keys, which = np.unique(
-            self.source.word_of[rows] * width + self.target.word_of[columns], return_inverse=True
+            self.source_of[rows] * width + self.target_of[columns], return_inverse=True
         )
         sums = np.bincount(which, weights=self.similarity[rows, columns])
         # Rounding may leave a cosine a little above 1.
@@ -64,8 +66,8 @@ class Compared:
 
         :return: shape (source words, target words), and which words its rows and columns are.
         """
-        rows, row_starts = np.unique(self.source.word_of, return_index=True)
-        columns, column_starts = np.unique(self.target.word_of, return_index=True)
+        rows, row_starts = np.unique(self.source_of, return_index=True)
+        columns, column_starts = np.unique(self.target_of, return_index=True)
         by_row = np.maximum.reduceat(self.similarity, row_starts, axis=0)
         highest = np.maximum.reduceat(by_row, column_starts, axis=1)
         return np.clip(highest.astype(np.float64), 0.0, 1.0), rows, columns

@@ -30,6 +30,7 @@ class AlignmentPreset(_Strict):
     temperature: float = Field(0.05, gt=0)  # of the cosines, where probabilities are told
     distortion: float = Field(0.0, ge=0, le=1)
     threshold: float = Field(0.0, ge=0, le=1)  # links that score less are dropped
+    window: int | None = Field(None, ge=8)  # pieces it reads well at once; None: as many as it can
 
 
 class RetrievalPreset(_Strict):

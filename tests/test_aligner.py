@@ -40,14 +40,6 @@ class TableEncoder:
     def pieces(self, sentences: Sequence[Sequence[str]], **_: object) -> list[Pieces]:
         return [self._pieces(words) for words in sentences]
 
-    def words(self, sentences: Sequence[Sequence[str]], **_: object) -> list[np.ndarray]:
-        return [np.stack([self._mean(word) for word in words]) for words in sentences]
-
-    def _mean(self, word: str) -> np.ndarray:
-        vectors = [DIRECTIONS[piece] for piece in TABLE[word]] or [(0, 0)]
-        mean: np.ndarray = np.array(vectors, dtype=np.float32).mean(axis=0)
-        return mean
-
     def _pieces(self, words: Sequence[str]) -> Pieces:
         found = [(i, DIRECTIONS[piece]) for i, word in enumerate(words) for piece in TABLE[word]]
         vectors = np.array([vector for _, vector in found], dtype=np.float32).reshape(-1, 2)
