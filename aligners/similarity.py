@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Similarity = NDArray[np.floating[Any]]
-"""Shape (source units, target units), larger is closer, in [0, 1] up to rounding."""
+"""Shape (source units, target units), larger is closer, in [0, 1] up to rounding if of cosines."""
 
 
 def similarity(source: Vectors, target: Vectors) -> Vectors:
@@ -26,6 +26,20 @@ def similarity(source: Vectors, target: Vectors) -> Vectors:
     """
     cosines = _unit_rows(source) @ _unit_rows(target).T
     halves: Vectors = (cosines + 1) / np.float32(2)
+    return halves
+
+
+def dot(source: Vectors, target: Vectors) -> Similarity:
+    """Dot products moved as :func:`similarity` moves cosines, ``(x . y + 1) / 2``: not in [0, 1].
+
+    awesome-align (Dou & Neubig, 2021) compares hidden states so, without scaling them. In float64,
+    so that moving rounds nothing that a float32 product still told apart.
+
+    :param source: shape (source units, dim).
+    :param target: shape (target units, dim).
+    """
+    products = (source @ target.T).astype(np.float64)
+    halves: Similarity = (products + 1) / 2
     return halves
 
 
