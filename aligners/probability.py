@@ -124,7 +124,7 @@ def softmax(similarity: Similarity, *, temperature: float = 0.05, threshold: flo
 
 
 def intersection(
-    similarity: Similarity, *, temperature: float = 0.05, threshold: float = 0.1
+    similarity: Similarity, *, temperature: float = 0.08, threshold: float = 0.3
 ) -> Links:
     """Link what each direction by itself finds probable, by softmax, as awesome-align does.
 
@@ -190,9 +190,7 @@ def _falling(values: NDArray[np.float64], axis: int) -> tuple[NDArray[np.float64
     return falling, np.arange(1, values.shape[axis] + 1).reshape(shape)
 
 
-def _last(
-    taus: NDArray[np.float64], within: NDArray[np.bool_], axis: int
-) -> NDArray[np.float64]:
+def _last(taus: NDArray[np.float64], within: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
     """The candidate of as many of the greatest values as lie above their own candidates."""
     counts = within.sum(axis=axis, keepdims=True)
     last: NDArray[np.float64] = np.take_along_axis(taus, counts - 1, axis)
