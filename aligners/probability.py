@@ -137,7 +137,7 @@ def intersection(
 def entmax(
     similarity: Similarity,
     *,
-    temperature: float = 0.1,
+    temperature: float = 0.15,
     alpha: float = 1.5,
     threshold: float = 0.0,
 ) -> Links:

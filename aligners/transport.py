@@ -17,7 +17,7 @@ a unit, are iterated, as logarithms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +35,11 @@ Weights = Sequence[NDArray[np.floating[Any]]]
 
 KINDS = ("balanced", "partial", "unbalanced")
 READINGS = ("threshold", "mutual")
-SCALES = ("absolute", "pair")
+SCALES = ("shares", "pair")
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7
 """A pair is done when a step changes no potential by more."""
-MOST_STEPS = 2000
+MOST_STEPS = 1000
 """A pair that is not done by then keeps the plan that it has."""
 STEPS_BETWEEN_CHECKS = 10
 BATCH_CELLS = 1 << 16
@@ -47,6 +47,127 @@ BATCH_CELLS = 1 << 16
 _LEAST = 1e-10
 WIDEST_KERNEL = 200.0
 """The spread of ``C / eps`` up to which sums of exponentials are formed without shifting them."""
+
+
+# --- matchers
+
+
+def transport(
+    similarities: Sequence[Similarity],
+    *,
+    regularisation: float = 0.04,
+    threshold: float = 0.5,
+    reading: str = "threshold",
+    scale: str = "shares",
+) -> list[Links]:
+    """Link what balanced transport moves: all mass of both sides, a unit weighing 1 / length.
+
+    :param regularisation: eps, above 0; smaller makes plans nearer to one to one.
+    :param threshold: of the scaled plan, 0 to 1.
+    :param reading: one of ``READINGS``, see :func:`read`.
+    :param scale: one of ``SCALES``, see :func:`costs_of` and :func:`scaled`.
+    """
+    costs = costs_of(similarities, scale)
+    found = plans("balanced", costs, regularisation=regularisation)
+    return read(found, threshold=threshold, reading=reading, scale=scale)
+
+
+def partial(
+    similarities: Sequence[Similarity],
+    *,
+    regularisation: float = 0.04,
+    mass: float = 0.8,
+    threshold: float = 0.4,
+    reading: str = "threshold",
+    scale: str = "shares",
+) -> list[Links]:
+    """Link what partial transport moves: a share of the units of the shorter side.
+
+    :param regularisation: eps, above 0; smaller makes plans nearer to one to one.
+    :param mass: the share that is moved, above 0 and at most 1.
+    :param threshold: of the scaled plan, 0 to 1.
+    :param reading: one of ``READINGS``, see :func:`read`.
+    :param scale: one of ``SCALES``, see :func:`costs_of` and :func:`scaled`.
+    """
+    costs = costs_of(similarities, scale)
+    found = plans("partial", costs, regularisation=regularisation, mass=mass)
+    return read(found, threshold=threshold, reading=reading, scale=scale)
+
+
+def unbalanced(
+    similarities: Sequence[Similarity],
+    *,
+    regularisation: float = 0.04,
+    tau: float = 0.05,
+    threshold: float = 0.5,
+    reading: str = "threshold",
+    scale: str = "shares",
+) -> list[Links]:
+    """Link what unbalanced transport moves: units give and take as much as it is worth.
+
+    :param regularisation: eps, above 0; smaller makes plans nearer to one to one.
+    :param tau: what it costs a unit to be left out or overfull, above 0.
+    :param threshold: of the scaled plan, 0 to 1.
+    :param reading: one of ``READINGS``, see :func:`read`.
+    :param scale: one of ``SCALES``, see :func:`costs_of` and :func:`scaled`.
+    """
+    costs = costs_of(similarities, scale)
+    found = plans("unbalanced", costs, regularisation=regularisation, tau=tau)
+    return read(found, threshold=threshold, reading=reading, scale=scale)
+
+
+def costs_of(similarities: Sequence[Similarity], scale: str) -> list[Floats]:
+    """``1 - similarity``; with scale ``pair``, of similarities moved to 0 .. 1 in each pair.
+
+    :raises UnknownNameError: if the scale does not exist.
+    """
+    _check_name("scale", scale, SCALES)
+    if scale == "pair":
+        return [1 - scaled_to_pair(similarity) for similarity in similarities]
+    return [1 - similarity.astype(np.float64) for similarity in similarities]
+
+
+def read(
+    plans: Sequence[Floats], *, threshold: float, reading: str = "threshold", scale: str = "shares"
+) -> list[Links]:
+    """The links of plans.
+
+    :param threshold: what a cell of the scaled plan must exceed, if it is read so.
+    :param reading: ``threshold``, or ``mutual``: what is the greatest of its row and its column, a
+        reading that has no parameter.
+    :raises UnknownNameError: if the reading or the scale does not exist.
+    """
+    _check_name("reading", reading, READINGS)
+    _check_name("scale", scale, SCALES)
+    if reading == "mutual":
+        return [argmax(plan) if plan.size else plan > 0 for plan in plans]
+    return [scaled(plan, scale) > threshold for plan in plans]
+
+
+def scaled(plan: Floats, scale: str = "shares") -> Floats:
+    """A plan in [0, 1].
+
+    ``shares`` divides a cell by the geometric mean of what its row and its column move in all: 1
+    where two units exchange all they move, and one threshold means the same in every pair. ``pair``
+    moves the plan's least cell to 0 and its greatest to 1, as OTAlign does: any pair has a link.
+    """
+    if scale == "pair":
+        return scaled_to_pair(plan)
+    moved = np.sqrt(plan.sum(axis=1, keepdims=True) * plan.sum(axis=0, keepdims=True))
+    shares: Floats = np.divide(plan, moved, out=np.zeros_like(plan), where=moved > 0)
+    return shares
+
+
+def scaled_to_pair(values: Costs) -> Floats:
+    """The values moved to [0, 1], the least of the matrix to 0 and the greatest to 1.
+
+    A constant matrix becomes 1 everywhere, as in OTAlign.
+    """
+    if not values.size:
+        return values.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    moved: Floats = (values.astype(np.float64) - low + _LEAST) / (high - low + _LEAST)
+    return moved
 
 
 # --- plans
@@ -283,13 +404,17 @@ def _batches(shapes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
 
 
 def _check(kind: str, regularisation: float, mass: float, tau: float) -> None:
-    if kind not in KINDS:
-        raise UnknownNameError(choose_from("kind of transport", kind, KINDS))
+    _check_name("kind of transport", kind, KINDS)
     for name, value in (("regularisation", regularisation), ("tau", tau)):
         if not 0 < value < np.inf:
             raise InputError(f"{name} must be above 0, got {value:g}")
     if not 0 < mass <= 1:
         raise InputError(f"mass must be above 0 and at most 1, got {mass:g}")
+
+
+def _check_name(what: str, given: str, choices: Sequence[str]) -> None:
+    if given not in choices:
+        raise UnknownNameError(choose_from(what, given, choices))
 
 
 def _finite(cost: Costs, number: int) -> Floats:
@@ -311,15 +436,3 @@ def _weights(weights: Weights | None, number: int, units: int) -> Floats:
 
 def _shares(weights: Sequence[Floats]) -> list[Floats]:
     return [each / each.sum() for each in weights]
-
-
-def scaled_to_pair(values: Costs) -> Floats:
-    """The values moved to [0, 1], the least of the matrix to 0 and the greatest to 1.
-
-    A constant matrix becomes 1 everywhere, as in OTAlign.
-    """
-    if not values.size:
-        return values.astype(np.float64)
-    low, high = float(values.min()), float(values.max())
-    scaled: Floats = (values - low + _LEAST) / (high - low + _LEAST)
-    return scaled

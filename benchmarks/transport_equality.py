@@ -115,7 +115,7 @@ def compare(costs: Mapping[str, Matrix], theirs: Mapping[str, Matrix]) -> int:
     worst = 0.0
     for problem, (kind, parameters) in PROBLEMS.items():
         start = time.process_time()
-        ours = plans(kind, list(costs.values()), most_steps=STEPS, **parameters)
+        ours = plans(kind, list(costs.values()), tolerance=1e-9, most_steps=STEPS, **parameters)
         _report(problem, start, len(costs))
         differences = [
             float(np.abs(plan - theirs[f"{problem}/{number}"]).max())
