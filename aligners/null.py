@@ -1,8 +1,8 @@
-"""Words without a partner, told by entropy: a unit that is a little like everything translates nothing.
+"""Null words by entropy: what is equally like everything translates nothing.
 
-SimAlign (Jalili Sabet et al., 2020, section 3.4): of each link the entropies of its row and of its
-column, of similarities scaled to sum to 1, are divided by their greatest possible values; the
-smaller of the two tells how undecided the link is. Links above a quantile tau of a corpus are
+Of each link, the entropies of its row and of its column, of similarities scaled to sum to 1, are
+divided by their greatest possible values; the smaller of the two tells how undecided the link is
+(SimAlign: Jalili Sabet et al., 2020). Links above a quantile tau of a corpus are
 dropped. tau belongs to a model and a method, and is found once.
 """
 

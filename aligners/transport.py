@@ -10,9 +10,10 @@ weights a, target weights b and regularisation eps:
 - ``unbalanced``: weights may be missed and exceeded at a price,
   ``min <P, C> + eps KL(P | a b) + tau KL(P 1 | a) + tau KL(P^T 1 | b)``.
 
-All are solved by scaling rows and columns in turn, many pairs at once on padded matrices. The plan
-is ``P_ij = a_i b_j exp(f_i + g_j - C_ij / eps)`` throughout; only the potentials f and g, one number
-a unit, are iterated, as logarithms.
+The regularising term of ``partial`` is the plan's own entropy, which is the same where all units of
+a side weigh alike. All are solved by scaling rows and columns in turn, many pairs at once on padded
+matrices. The plan is ``a_i b_j exp(f_i + g_j - C_ij / eps)``; only the potentials f and g, one
+number a unit, are iterated, as logarithms.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ own, in three steps:
     OTHER/bin/python benchmarks/transport_equality.py pot costs.npz plans.npz   # where POT is
     python benchmarks/transport_equality.py compare costs.npz plans.npz         # here
 
-Costs are ``1 - similarity``, scaled to 0 .. 1 in each pair, as OTAlign has them (Arase, Bao & Yokoi,
-2023). The second step imports nothing of this project.
+Costs are ``1 - similarity``, scaled to 0 .. 1 in each pair, as OTAlign has them (Arase, Bao &
+Yokoi, 2023). The second step imports nothing of this project.
 """
 
 from __future__ import annotations
