@@ -56,8 +56,8 @@ WIDEST_KERNEL = 200.0
 def transport(
     similarities: Sequence[Similarity],
     *,
-    regularisation: float = 0.04,
-    threshold: float = 0.5,
+    regularisation: float = 0.06,
+    threshold: float = 0.4,
     reading: str = "threshold",
     scale: str = "shares",
 ) -> list[Links]:
