@@ -62,7 +62,7 @@ def test_an_alpha_below_one_is_refused(alpha: float) -> None:
 
 
 def test_both_directions_must_find_a_link_probable() -> None:
-    # Rows: (1/2, 1/2) and (3/4, 1/4); columns: (1/4, 3/4) and (1/2, 1/2), each from weights 1 1 / 3 1.
+    # Of the weights 1 1 and 3 1. Rows: 1/2 1/2 and 3/4 1/4; columns: 1/4 3/4 and 1/2 1/2.
     logits = np.log([[1.0, 1.0], [3.0, 1.0]])
     there, back = there_and_back(logits)
     np.testing.assert_allclose(there, [[0.5, 0.5], [0.75, 0.25]])
@@ -71,7 +71,7 @@ def test_both_directions_must_find_a_link_probable() -> None:
 
 
 def test_the_matchers_read_cosines_over_a_temperature() -> None:
-    # Similarities (cos + 1) / 2 whose cosines, over .5, are the logits of the test above, less log 3.
+    # Cosines that over .5 are the logits of the test above, less log 3.
     cosines = 0.5 * (np.log([[1.0, 1.0], [3.0, 1.0]]) - np.log(3))
     links = intersection((cosines + 1) / 2, temperature=0.5, threshold=0.3)
     assert links.tolist() == [[False, True], [True, False]]

@@ -104,7 +104,7 @@ def test_matchers_link_what_is_alike(kind: str) -> None:
 
 def test_shares_and_pairs_by_hand() -> None:
     plan = np.array([[0.8, 0.0], [0.2, 0.0]])
-    # Rows move .8 and .2, columns 1 and 0: .8 / sqrt(.8 * 1), .2 / sqrt(.2 * 1); the rest moves none.
+    # Rows move .8 and .2, columns 1 and 0: .8 / sqrt(.8 * 1), .2 / sqrt(.2 * 1).
     np.testing.assert_allclose(scaled(plan), [[np.sqrt(0.8), 0], [np.sqrt(0.2), 0]])
     np.testing.assert_allclose(scaled(plan, "pair"), [[1, 0], [0.25, 0]], atol=1e-9)
 
