@@ -76,8 +76,8 @@ def transport(
 def partial(
     similarities: Sequence[Similarity],
     *,
-    regularisation: float = 0.04,
-    mass: float = 0.8,
+    regularisation: float = 0.05,
+    mass: float = 0.95,
     threshold: float = 0.4,
     reading: str = "threshold",
     scale: str = "shares",

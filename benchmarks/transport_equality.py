@@ -88,15 +88,15 @@ def solve_with_pot(costs: Mapping[str, Matrix]) -> dict[str, Matrix]:
     solvers: dict[str, Any] = {
         "balanced": lambda a, b, cost, p: ot.sinkhorn(
             a / a.sum(), b / b.sum(), cost, p["regularisation"],
-            method="sinkhorn_log", numItermax=STEPS, stopThr=1e-10,
+            method="sinkhorn_log", numItermax=STEPS, stopThr=1e-9,
         ),
         "partial": lambda a, b, cost, p: ot.partial.entropic_partial_wasserstein(
             a, b, cost, p["regularisation"], m=p["mass"] * min(a.sum(), b.sum()),
-            numItermax=STEPS, stopThr=1e-10,
+            numItermax=STEPS, stopThr=1e-9,
         ),
         "unbalanced": lambda a, b, cost, p: ot.unbalanced.sinkhorn_unbalanced(
             a, b, cost, p["regularisation"], p["tau"], reg_type="kl",
-            numItermax=STEPS, stopThr=1e-10,
+            numItermax=STEPS, stopThr=1e-9,
         ),
     }  # fmt: skip
     plans = {}
