@@ -207,11 +207,11 @@ def plans(
     columns = [_weights(target_weights, n, cost.shape[1]) for n, cost in enumerate(costs)]
     if kind == "balanced":
         rows, columns = _shares(rows), _shares(columns)
-    solver = {
+    solvers: dict[str, _Balanced | _Partial] = {
         "balanced": _Balanced(),
         "partial": _Partial(mass),
         "unbalanced": _Unbalanced(regularisation, tau),
-    }[kind]
+    }
     found = [np.zeros(cost.shape) for cost in costs]
     for numbers in _batches([cost.shape for cost in costs]):
         problem = _Problem.pad(
@@ -220,7 +220,9 @@ def plans(
             [columns[n] for n in numbers],
             kind,
         )
-        for n, plan in zip(numbers, _solve(problem, solver, tolerance, most_steps), strict=True):
+        for n, plan in zip(
+            numbers, _solve(problem, solvers[kind], tolerance, most_steps), strict=True
+        ):
             found[n] = plan[: costs[n].shape[0], : costs[n].shape[1]]
     return found
 
@@ -257,7 +259,8 @@ class _Problem(NamedTuple):
         return cls(np.exp(logs), logs, wide, lowest, a, b, *measures)
 
     def of(self, chosen: NDArray[np.bool_]) -> _Problem:
-        return _Problem(*(part[chosen] for part in self))
+        parts: tuple[Any, ...] = tuple(part[chosen] for part in self)
+        return _Problem(*parts)
 
     def row_sums(self, g: Floats) -> Floats:
         """``log sum_j exp(g_j - C_ij / eps)`` by the measure of columns, shape (batch, rows)."""
@@ -300,24 +303,25 @@ def _sums_of_logs(logs: Floats, measure: Floats, potentials: Floats) -> Floats:
 
 
 class _Balanced:
-    """Scales rows, then columns, to their weights (Cuturi, 2013)."""
-
-    def __init__(self, damping: float = 1.0) -> None:
-        self.damping = damping
+    """Scales columns, then rows, to their weights (Cuturi, 2013); columns first, as POT does."""
 
     def step(self, problem: _Problem, f: Floats, g: Floats) -> tuple[Floats, Floats]:
-        f = -self.damping * problem.row_sums(g)
-        return f, -self.damping * problem.column_sums(f)
+        g = -problem.column_sums(f)
+        return -problem.row_sums(g), g
 
     def plan(self, problem: _Problem, f: Floats, g: Floats) -> Floats:
         return problem.plan(f, g)
 
 
 class _Unbalanced(_Balanced):
-    """Scales part of the way (Chizat et al., 2018, table 1, KL)."""
+    """Scales rows, then columns, part of the way (Chizat et al., 2018, table 1, KL)."""
 
     def __init__(self, regularisation: float, tau: float) -> None:
-        super().__init__(tau / (tau + regularisation))
+        self.damping = tau / (tau + regularisation)
+
+    def step(self, problem: _Problem, f: Floats, g: Floats) -> tuple[Floats, Floats]:
+        f = -self.damping * problem.row_sums(g)
+        return f, -self.damping * problem.column_sums(f)
 
 
 class _Partial:
@@ -346,7 +350,8 @@ class _Partial:
         moved = self.mass * np.minimum(problem.rows.sum(axis=1), problem.columns.sum(axis=1))
         with np.errstate(divide="ignore"):
             exponents = np.log(problem.row_measure) + f + sums
-        return np.log(moved)[:, np.newaxis] - _log_sum(exponents)
+        whole: Floats = np.log(moved)[:, np.newaxis] - _log_sum(exponents)
+        return whole
 
 
 def _solve(

@@ -32,7 +32,7 @@ PROBLEMS: dict[str, tuple[str, dict[str, float]]] = {  # name -> kind, parameter
     "unbalanced eps .1 tau .2": ("unbalanced", {"regularisation": 0.1, "tau": 0.2}),
     "unbalanced eps .05 tau 1": ("unbalanced", {"regularisation": 0.05, "tau": 1.0}),
 }
-STEPS = 1000
+STEPS = 10_000
 ALLOWED = 1e-6
 
 
