@@ -9,7 +9,9 @@ import numpy as np
 
 from aligners.comparison import Compared, Units
 from aligners.detail import PairDetail, detail_of
+from aligners.matching import Links
 from aligners.methods import Method
+from aligners.null import keep_decided
 from aligners.similarity import SIMILARITIES, distort
 from aligners.similarity import similarity as similarity_of
 from aligners.windows import cut_windows, stitch
@@ -46,11 +48,14 @@ class Aligner:
     :param similarity: one of ``SIMILARITIES``: what methods look at. Links always score cosines.
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
     :param threshold: links that score less are dropped, 0 (none) to 1.
+    :param null_entropy: links less decided than this are dropped, 0 to 1 (none), see
+        ``aligners/null.py``.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
         ``windows``, which aligns such a pair part by part (``aligners/windows.py``), also where it
         is only longer than the lengths that the preset says the model does well at.
     :raises UnknownNameError: if method, layer or unit does not exist.
-    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
+    :raises InputError: if a setting of the method has a wrong value, or distortion, threshold or
+        null entropy is not in [0, 1].
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Aligner:
         similarity: str | None = None,
         distortion: float | None = None,
         threshold: float | None = None,
+        null_entropy: float | None = None,
         too_long: str = "error",
     ) -> None:
         check_choices(
@@ -71,6 +77,7 @@ class Aligner:
             similarity=similarity,
             distortion=distortion,
             threshold=threshold,
+            null_entropy=null_entropy,
         )
         preset = encoder.preset.alignment
         self.encoder = encoder
@@ -80,11 +87,15 @@ class Aligner:
         self.similarity = preset.similarity if similarity is None else similarity
         self.distortion = preset.distortion if distortion is None else distortion
         self.temperature = preset.temperature
+        own = (self.layer, self.unit, self.similarity, self.distortion)
+        measured = encoder.check_layer(None, "alignment"), preset.unit, preset.similarity
+        as_measured = own == (*measured, preset.distortion)
         if threshold is None:
-            own = (self.layer, self.unit, self.similarity, self.distortion)
-            measured = encoder.check_layer(None, "alignment"), preset.unit, preset.similarity
-            threshold = preset.threshold if own == (*measured, preset.distortion) else 0.0
+            threshold = preset.threshold if as_measured else 0.0
+        if null_entropy is None:
+            null_entropy = preset.null_entropy if as_measured else 1.0
         self.threshold = threshold
+        self.null_entropy = null_entropy
         self.too_long = too_long
         self.window = min(encoder.max_pieces, preset.window or encoder.max_pieces)
 
@@ -107,6 +118,7 @@ class Aligner:
             *([f"similarity {self.similarity}"] if self.similarity != "cosine" else []),
             f"distortion {self.distortion:g}",
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
+            *([f"null entropy {self.null_entropy:g}"] if self.null_entropy < 1 else []),
             *([f"windows of {self.window}"] if self.too_long == "windows" else []),
         ]
         return " | ".join(parts)
@@ -178,11 +190,14 @@ class Aligner:
     def _choose(self, method: Method, compared: Sequence[Compared | None]) -> list[Alignment]:
         """The alignments of one method; none where a side has no units."""
         links = iter(method.match([one.weights for one in compared if one is not None]))
-        found = []
-        for one in compared:
-            alignment = Alignment() if one is None else one.alignment(next(links))
-            found.append(alignment.above(self.threshold) if self.threshold else alignment)
-        return found
+        return [Alignment() if one is None else self._keep(one, next(links)) for one in compared]
+
+    def _keep(self, compared: Compared, links: Links) -> Alignment:
+        """The links that are decided and similar enough, between words."""
+        if self.null_entropy < 1:
+            links = keep_decided(links, compared.similarity, self.null_entropy)
+        alignment = compared.alignment(links)
+        return alignment.above(self.threshold) if self.threshold else alignment
 
     def _compare_all(self, pairs: Sequence[SentencePair], first: int = 1) -> list[Compared | None]:
         """The similarities of every pair; nothing where a side has no units."""
@@ -261,18 +276,20 @@ def check_choices(
     similarity: str | None = None,
     distortion: float | None = None,
     threshold: float | None = None,
+    null_entropy: float | None = None,
 ) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
     :raises UnknownNameError: if method, unit or similarity does not exist.
-    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
+    :raises InputError: if a setting has a wrong value, or one of the others is not in [0, 1].
     """
     if method is not None:
         Method.parse(method)
     for what, name, choices in (("unit", unit, UNITS), ("similarity", similarity, SIMILARITIES)):
         if name is not None and name not in choices:
             raise UnknownNameError(choose_from(what, name, choices))
-    for what, share in (("distortion", distortion), ("threshold", threshold)):
+    shares = {"distortion": distortion, "threshold": threshold, "null_entropy": null_entropy}
+    for what, share in shares.items():
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{what} must be from 0 to 1, got {share:g}")
 

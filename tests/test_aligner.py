@@ -10,7 +10,7 @@ import pytest
 
 from aligners import aligner as module
 from aligners.aligner import Aligner
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from aligners.similarity import similarity
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError
 from bitext.types import Alignment, SentencePair

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 import pytest
 from starlette.testclient import TestClient
 
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.routes.page import WEB

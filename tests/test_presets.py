@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from aligners.aligner import check_choices
-from encoders.encoder import Encoder
-from encoders.preset import BUNDLED, Preset, known_presets, preset_of
+from encoders.preset import Preset, known_presets, preset_of
 from encoders.registry import ModelRegistry
 
 
@@ -44,13 +43,17 @@ def test_a_folders_own_preset_comes_first(tmp_path: Path) -> None:
     assert (found.alignment.layer, found.alignment.method) == (3, "itermax")
 
 
-def test_the_encoder_takes_it(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoder_takes_it(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "tiny-known"
     shutil.copytree(tiny_model, folder)
     (folder / "bitext.json").unlink(missing_ok=True)
     encoder = ModelRegistry().encoder(str(folder))
     assert encoder.preset == Preset()
-    known = known_presets()["labse"].model_copy(update={"layers": encoder.layers, "dim": encoder.dim})
+    known = known_presets()["labse"].model_copy(
+        update={"layers": encoder.layers, "dim": encoder.dim}
+    )
     monkeypatch.setitem(known_presets(), "tiny-known", known)  # type: ignore[arg-type]
     again = ModelRegistry().encoder(str(folder))
     assert again.preset.alignment.similarity == "dot"

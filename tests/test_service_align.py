@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from aligners.aligner import UNITS, Aligner
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from bitext.types import SentencePair
 from encoders.encoder import TOO_LONG, Encoder
 from encoders.pooling import SENTENCE_POOLINGS
