@@ -6,16 +6,19 @@ for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aligners.matching import Links
 from aligners.similarity import Similarity, Vectors
+from bitext.errors import MismatchError
 from bitext.types import Alignment
 
 Numbers = NDArray[np.int64]
+Prior = NDArray[np.float32]
+"""How probable each link of a pair is, shape (source words, target words)."""
 WordMatrix = NDArray[np.float64]
 """Shape (source words, target words)."""
 
@@ -60,6 +63,16 @@ class Compared:
         sources, targets = np.divmod(keys, width)
         joined = tuple(zip(sources.tolist(), targets.tolist(), strict=True))
         return Alignment(joined, tuple(scores.tolist()))
+
+    def with_prior(self, prior: Prior, weight: float) -> Compared:
+        """``weight`` times a matrix of words added to what matchers look at.
+
+        :raises MismatchError: if it has not the shape (source words, target words).
+        """
+        if prior.shape != self.words:
+            raise MismatchError(f"a pair of {self.words} words has a prior of shape {prior.shape}")
+        added = prior[np.ix_(self.source_of, self.target_of)]
+        return replace(self, weights=self.weights + np.float32(weight) * added)
 
     def by_word(self) -> tuple[WordMatrix, Numbers, Numbers]:
         """The highest similarity of each two words' units, of words that have units.

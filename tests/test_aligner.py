@@ -120,7 +120,8 @@ def test_alignments_keep_order_and_range(encoder: Encoder, unit: str, method: st
     linked = [bool(alignment.links) for alignment in found]
     assert not linked[1]
     assert not linked[2]
-    if method != "softmax":  # it may find nothing probable, and the tiny model's weights are random
+    # the weights are random: methods with a threshold may find nothing
+    if method in ("argmax", "forward", "backward", "itermax", "mwmf"):
         assert all(linked[place] for place in (0, 3, 4))
     for one, alignment in zip(PAIRS, found, strict=True):
         assert all(i < len(one.source) and j < len(one.target) for i, j in alignment.links)
