@@ -1,4 +1,4 @@
-"""One alignment from two directed ones: forward (a link a source word) and backward (a target word).
+"""One alignment from two directed ones: forward chose by source words, backward by target words.
 
 All methods keep what both directions have; they differ in what they add of the rest. "Grow-diag"
 is three different algorithms, so each has a name here (Koehn, Och & Marcu, 2003, gave the idea;

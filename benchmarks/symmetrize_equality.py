@@ -15,7 +15,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aligners.symmetrize import symmetrize
@@ -79,7 +79,8 @@ def align_sets(
     lengths: list[tuple[int, int]] = []
     for name in names:
         stem = data_folder() / "alignment" / name
-        pairs = [(words(str(s)), words(str(t))) for s, t in _sides(stem)]
+        read = read_parallel(f"{stem}.src", f"{stem}.tgt")
+        pairs = [(words(str(pair.source)), words(str(pair.target))) for pair in read]
         text = "".join(f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in pairs)
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
             file.write(text)
@@ -90,11 +91,6 @@ def align_sets(
             forward += map(Alignment.parse, run([*command, "-r"]).splitlines())
         lengths += [(len(source), len(target)) for source, target in pairs]
     return forward, backward, lengths
-
-
-def _sides(stem: Path) -> Iterator[tuple[object, object]]:
-    for pair in read_parallel(f"{stem}.src", f"{stem}.tgt"):
-        yield pair.source, pair.target
 
 
 def write_directions(
