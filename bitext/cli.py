@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("retrieval.commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.commands:retrieve", "Find the nearest sentences of an index."),
     "evaluate alignment": (
-        "aligners.commands:evaluate_alignment",
+        "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
     ),
     "evaluate retrieval": (
