@@ -13,10 +13,10 @@ Nothing is guessed: two tokenisations that differ in a character are refused, wi
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from unicodedata import normalize
 
 from bitext.errors import MismatchError, UnknownNameError, choose_from
 from bitext.types import Alignment, Link
@@ -24,12 +24,21 @@ from bitext.types import Alignment, Link
 Overlap = list[list[int]]
 """For each old word, the new ones it shares a character with, in order."""
 
+
+def _folded(text: str) -> str:
+    """Without compatible characters and case, as Unicode's NFKC_Casefold, but decomposed."""
+    return normalize("NFKD", normalize("NFKD", text).casefold())
+
+
 # Decomposed, for there what a word becomes does not depend on its neighbours: two tokenisations may
 # part a letter from its accent. Equal decomposed is equal composed.
-_DECOMPOSED: dict[str, Literal["NFD", "NFKD"]] = {"NFC": "NFD", "NFKC": "NFKD"}
-
-NORMAL_FORMS = ("none", *_DECOMPOSED)
-"""What may differ: nothing; how accents are written (NFC); compatible characters too (NFKC)."""
+NORMAL_FORMS: dict[str, Callable[[str], str]] = {
+    "none": lambda text: text,
+    "NFC": partial(normalize, "NFD"),
+    "NFKC": partial(normalize, "NFKD"),
+    "NFKC_CF": _folded,
+}
+"""What may differ: nothing; how accents are written; compatible characters too; case too."""
 
 
 def _without_end(end: str) -> Callable[[str], str]:
@@ -110,10 +119,8 @@ def _owners(words: Sequence[str], normal_form: str, marker: str) -> tuple[str, l
         raise UnknownNameError(choose_from("marker", marker, MARKERS))
     if normal_form not in NORMAL_FORMS:
         raise UnknownNameError(choose_from("normal form", normal_form, NORMAL_FORMS))
-    unmarked = MARKERS[marker]
-    texts = ["".join(unmarked(word).split()) for word in words]
-    if form := _DECOMPOSED.get(normal_form):
-        texts = ["".join(unicodedata.normalize(form, text).split()) for text in texts]
+    unmarked, normalized = MARKERS[marker], NORMAL_FORMS[normal_form]
+    texts = ["".join(normalized(unmarked(word)).split()) for word in words]
     owners = [number for number, text in enumerate(texts) for _ in text]
     return "".join(texts), owners
 

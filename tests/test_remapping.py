@@ -78,6 +78,14 @@ def test_compatible_characters_may_differ_if_that_is_said() -> None:
         overlap(["ﬁx"], ["fix"], normal_form="NFC")
 
 
+def test_case_may_differ_if_that_is_said() -> None:
+    # an uncased model, which also writes ß as ss and İ as i with a dot above
+    old, new = ["Straße", "İzmir"], ["str", "asse", "i\u0307zmir"]
+    assert overlap(old, new, normal_form="NFKC_CF") == [[0, 1], [2]]
+    with pytest.raises(MismatchError):
+        overlap(["A"], ["a"], normal_form="NFKC")
+
+
 def test_a_space_inside_a_word_is_no_character() -> None:
     assert overlap(["10\u00a0000", "euros"], ["10", "000", "euros"]) == [[0, 1], [2]]
 
