@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from bitext.cli import main
+from bitext.errors import InputError
 from bitext.formats.files import FORMATS
 from bitext.formats.records import AlignedPair
-from bitext.types import Alignment, GoldAlignment
+from bitext.gold import read_gold_of
+from bitext.types import Alignment, GoldAlignment, SentencePair
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
@@ -130,6 +132,18 @@ def test_what_is_refused(
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert re.search(sentence, err)
+
+
+def test_gold_of_known_pairs_in_other_formats(write: Write) -> None:
+    # naacl skips the last pair, which the sentences tell of; what it counts from is no question
+    pairs = [SentencePair(["a", "b", "c"], ["a", "b", "c"])] * 3
+    gold = write("gold", in_format("naacl", EMPTY_GOLD))
+    assert [str(g) for g in read_gold_of(gold, None, pairs)] == EMPTY_GOLD
+    with pytest.raises(InputError, match="the words of naacl count from 1, never 0"):
+        read_gold_of(gold, 0, pairs)
+    giza = write("giza", in_format("a3", GOLD))
+    with pytest.raises(InputError, match="giza has 3 alignments for 2 sentence pairs; it must"):
+        read_gold_of(giza, None, pairs[:2])
 
 
 # --- intervals and tests
