@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aligners.matching import Links, argmax, backward, forward, itermax, mwmf
 from aligners.probability import entmax, intersection, softmax
 from aligners.similarity import Similarity
+from aligners.symmetrize import SYMMETRIZERS
 from aligners.transport import partial, transport, unbalanced
 from bitext.errors import InputError, UnknownNameError, choose_from
 
@@ -35,6 +37,22 @@ def each(one: Callable[..., Links]) -> Matcher:
     return many
 
 
+def symmetrized(name: str) -> Callable[[Similarity], Links]:
+    """A function that makes one of :func:`forward` and :func:`backward` links, as ``name`` says."""
+
+    def match(similarity: Similarity) -> Links:
+        directions = (
+            frozenset((int(i), int(j)) for i, j in np.argwhere(links))
+            for links in (forward(similarity), backward(similarity))
+        )
+        found = SYMMETRIZERS[name](*directions)
+        links = np.zeros(similarity.shape, dtype=np.bool_)
+        links[tuple(np.array(list(found), dtype=np.int64).reshape(-1, 2).T)] = True
+        return links
+
+    return match
+
+
 MATCHERS: dict[str, Matcher] = {
     "argmax": each(argmax),
     "forward": each(forward),
@@ -47,6 +65,8 @@ MATCHERS: dict[str, Matcher] = {
     "transport": transport,
     "partial": partial,
     "unbalanced": unbalanced,
+    # the intersection of both directions is argmax
+    **{name: each(symmetrized(name)) for name in SYMMETRIZERS if name != "intersection"},
 }
 
 

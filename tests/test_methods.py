@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aligners.matching import itermax
+from aligners.matching import backward, forward, itermax
 from aligners.methods import MATCHERS, Method, settings_of
 from aligners.probability import softmax
+from aligners.symmetrize import symmetrize
 from bitext.errors import InputError, UnknownNameError
+from bitext.types import Alignment
 
 
 @pytest.mark.parametrize("name", sorted(MATCHERS))
@@ -38,6 +40,16 @@ def test_settings_reach_the_matcher() -> None:
     assert not np.array_equal(
         Method.parse("softmax:threshold=0.05").match(matrices)[0], softmax(matrices[0])
     )
+
+
+def test_two_directions_are_symmetrised_as_their_files_would_be() -> None:
+    matrix = np.random.default_rng(8).random((7, 9))
+    sides = [Alignment.of(((int(i), int(j)), 1.0) for i, j in np.argwhere(links))
+             for links in (forward(matrix), backward(matrix))]  # fmt: skip
+    for name in ("union", "grow-diag", "grow-diag-final-and", "grow-diag-moses"):
+        links = Method.parse(name).match([matrix])[0]
+        expected = symmetrize(*sides, name).links
+        assert tuple((int(i), int(j)) for i, j in np.argwhere(links)) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,21 @@ from bitext.errors import InputError, MismatchError
 from bitext.types import SentencePair
 from encoders.encoder import Encoder
 
-# Every word meets its translation always, and any other word of the pair at most half as often.
+# Words stand crosswise in pairs of two; those of one tell which is whose.
 CORPUS = [
     SentencePair(["red", "Fish"], ["fisch", "roter"]),
     SentencePair(["red", "dog"], ["hund", "roter"]),
     SentencePair(["old", "fish"], ["Fisch", "alter"]),
     SentencePair(["old", "dog"], ["hund", "alter"]),
-] * 5
+    SentencePair(["red"], ["roter"]),
+    SentencePair(["old"], ["Alter"]),
+] * 500
 
 
 def test_words_that_meet_again_and_again_are_probable_links() -> None:
     prior = CorpusPrior.learn(CORPUS)
-    assert len(prior) == 20
-    for number, pair in enumerate(CORPUS):
+    assert len(prior) == 3000
+    for number, pair in enumerate(CORPUS[:4]):
         found = prior.of(number, (2, 2))
         # the words of both sides stand crosswise
         assert found[0, 1] > 0.8, pair
@@ -34,13 +36,13 @@ def test_words_that_meet_again_and_again_are_probable_links() -> None:
 
 def test_sides_without_words_have_no_links() -> None:
     prior = CorpusPrior.learn([*CORPUS, SentencePair([], ["hund"]), SentencePair([], [])])
-    assert prior.of(20, (0, 1)).shape == (0, 1)
-    assert prior.of(21, (0, 0)).size == 0
+    assert prior.of(3000, (0, 1)).shape == (0, 1)
+    assert prior.of(3001, (0, 0)).size == 0
 
 
 def test_a_pair_that_was_not_there_has_no_prior() -> None:
-    with pytest.raises(InputError, match="learnt from 20 pairs; there is no 21"):
-        CorpusPrior.learn(CORPUS).of(20, (2, 2))
+    with pytest.raises(InputError, match="learnt from 3000 pairs; there is no 3001"):
+        CorpusPrior.learn(CORPUS).of(3000, (2, 2))
 
 
 @pytest.mark.parametrize("unit", ["piece", "word"])
