@@ -11,38 +11,34 @@ from bitext.errors import InputError, MismatchError
 from bitext.types import SentencePair
 from encoders.encoder import Encoder
 
-# Words stand crosswise in pairs of two; those of one tell which is whose.
 CORPUS = [
-    SentencePair(["red", "Fish"], ["fisch", "roter"]),
-    SentencePair(["red", "dog"], ["hund", "roter"]),
-    SentencePair(["old", "fish"], ["Fisch", "alter"]),
-    SentencePair(["old", "dog"], ["hund", "alter"]),
-    SentencePair(["red"], ["roter"]),
-    SentencePair(["old"], ["Alter"]),
+    SentencePair(["red", "Fish"], ["roter", "fisch"]),
+    SentencePair(["red", "dog"], ["roter", "Hund"]),
+    SentencePair(["old", "fish"], ["alter", "fisch"]),
+    SentencePair(["Old", "dog"], ["alter", "hund"]),
 ] * 500
+TURNED = SentencePair(["fish", "old"], ["alter", "fisch"])
 
 
 def test_words_that_meet_again_and_again_are_probable_links() -> None:
-    prior = CorpusPrior.learn(CORPUS)
-    assert len(prior) == 3000
-    for number, pair in enumerate(CORPUS[:4]):
-        found = prior.of(number, (2, 2))
-        # the words of both sides stand crosswise
-        assert found[0, 1] > 0.8, pair
-        assert found[1, 0] > 0.8, pair
-        assert found[0, 0] < 0.2, pair
-        assert found[1, 1] < 0.2, pair
+    # In the last pair the words stand crosswise: there places speak against what words say.
+    prior = CorpusPrior.learn([*CORPUS, TURNED])
+    assert prior.of(0, (2, 2)) == pytest.approx(np.eye(2), abs=0.05)
+    turned = prior.of(2000, (2, 2))
+    assert turned[0, 1] > 0.1
+    assert turned[1, 0] > 0.1
+    assert turned[0, 0] == turned[1, 1] == 0
 
 
 def test_sides_without_words_have_no_links() -> None:
     prior = CorpusPrior.learn([*CORPUS, SentencePair([], ["hund"]), SentencePair([], [])])
-    assert prior.of(3000, (0, 1)).shape == (0, 1)
-    assert prior.of(3001, (0, 0)).size == 0
+    assert prior.of(2000, (0, 1)).shape == (0, 1)
+    assert prior.of(2001, (0, 0)).size == 0
 
 
 def test_a_pair_that_was_not_there_has_no_prior() -> None:
-    with pytest.raises(InputError, match="learnt from 3000 pairs; there is no 3001"):
-        CorpusPrior.learn(CORPUS).of(3000, (2, 2))
+    with pytest.raises(InputError, match="learnt from 2000 pairs; there is no 2001"):
+        CorpusPrior.learn(CORPUS).of(2000, (2, 2))
 
 
 @pytest.mark.parametrize("unit", ["piece", "word"])
