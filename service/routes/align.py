@@ -86,7 +86,8 @@ def _check(request: AlignRequest) -> None:
     """Refuse what no model could make right, before one is loaded."""
     from aligners.aligner import check_choices
 
-    for method in request.methods or [request.method]:
+    methods: Sequence[str | None] = request.methods or [request.method]
+    for method in methods:
         check_choices(
             method=method,
             unit=request.unit,
