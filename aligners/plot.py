@@ -72,16 +72,24 @@ def plot_pairs(
         raise InputError("--plot needs at least one pair")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     fonts = _fonts({letter for pair in pairs for word in _words(pair) for letter in word})
-    settings = {"svg.hashsalt": "bitext", "svg.fonttype": "none", "font.family": fonts}
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "bitext",
+        "svg.fonttype": "none",
+        "font.family": [*fonts, "sans-serif"],  # for those who look at an SVG without these fonts
+        "font.sans-serif": fonts[:1],
+        "text.parse_math": False,  # a word may have dollar signs
+    }
     with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # _fonts has said so
         sizes = [_size(pair) for pair in pairs]
         width, height = max(w for w, _ in sizes), sum(h for _, h in sizes)
-        figure = Figure(figsize=(width, height + 0.4), dpi=150, layout="constrained")
+        figure = Figure(
+            figsize=(width, height + 0.4), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.15)
+        )
         figure.suptitle(_broken(title, width), fontsize=8)
-        figure.get_layout_engine().set(w_pad=0.15)
         ratios = [h for _, h in sizes]
         grid = figure.subplots(len(pairs), 1, squeeze=False, height_ratios=ratios)
         for axes, detail, pair in zip(grid[:, 0], details, pairs, strict=True):

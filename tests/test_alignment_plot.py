@@ -15,7 +15,7 @@ from bitext.types import Alignment, SentencePair
 
 pytest.importorskip("matplotlib")
 
-PAIR = SentencePair(["the", "house", "<&>"], ["das", "Häuschen"])
+PAIR = SentencePair(["the", "house", "<&$x^$>"], ["das", "Häuschen"])
 PNG = b"\x89PNG\r\n\x1a\n"
 SVG = "{http://www.w3.org/2000/svg}"
 
