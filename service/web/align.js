@@ -6,7 +6,9 @@ import { Drawing } from "./links.js";
 import { MethodChoice } from "./methods.js";
 
 const PAUSE = 500; // milliseconds without typing after which the links are asked for
-const SHORT = 360_000; // product of two lengths up to which everything is asked for, and at once
+// Product of two lengths up to which everything is asked for, and at once: never more cells, words by
+// words, than BITEXT_MAX_CELLS has by default.
+const SHORT = 250_000;
 
 const PAIRS = {
   German: [
@@ -131,7 +133,7 @@ export class AlignPanel {
 function summary({ source_words, target_words, links, score }, method, layer) {
   const count = links.length === 1 ? "1 link" : `${links.length} links`;
   const words = `${source_words.length} and ${target_words.length} words`;
-  const sure = score === undefined ? "" : ` · score ${score.toFixed(2)}`;
+  const sure = score === undefined ? " · too long for a heat map" : ` · score ${score.toFixed(2)}`;
   return `${count} between ${words}${sure} · ${method} · layer ${layer}`;
 }
 
