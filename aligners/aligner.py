@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aligners.comparison import Compared, Units
+from aligners.comparison import Compared, Prior, Units
 from aligners.detail import PairDetail, detail_of
+from aligners.matching import Links
 from aligners.methods import Method
+from aligners.null import keep_decided
 from aligners.similarity import SIMILARITIES, distort
 from aligners.similarity import similarity as similarity_of
+from aligners.windows import cut_windows, stitch
 from bitext import __version__
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError, choose_from
 from bitext.types import Alignment, SentencePair
 
 if TYPE_CHECKING:
-    from encoders.encoder import Encoder
+    from encoders.encoder import Encoder, Pieces
 
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
 """Similarities of one pair that are held at once, such as 5000 by 5000; about 1 GB at the peak."""
+PRIOR_WEIGHT = 0.1
+"""Chosen on the XL-WA dev set of Dutch, with 12,500 pairs of its own text."""
 CHUNK_WORDS = 40_000
 """Words after which a chunk of a stream is full, so that long sentences do not fill the memory."""
 
@@ -45,10 +50,15 @@ class Aligner:
     :param similarity: one of ``SIMILARITIES``: what methods look at. Links always score cosines.
     :param distortion: how much distant positions count less, 0 (not at all) to 1.
     :param threshold: links that score less are dropped, 0 (none) to 1.
+    :param null_entropy: links less decided than this are dropped, 0 to 1 (none), see
+        ``aligners/null.py``.
+    :param prior_weight: of other evidence, where :meth:`align` is given some, 0 to 1.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
-        ``windows``, which encodes it in overlapping windows.
+        ``windows``, which aligns such a pair part by part (``aligners/windows.py``), also where it
+        is only longer than the lengths that the preset says the model does well at.
     :raises UnknownNameError: if method, layer or unit does not exist.
-    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
+    :raises InputError: if a setting of the method has a wrong value, or distortion, threshold or
+        null entropy is not in [0, 1].
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class Aligner:
         similarity: str | None = None,
         distortion: float | None = None,
         threshold: float | None = None,
+        null_entropy: float | None = None,
+        prior_weight: float = PRIOR_WEIGHT,
         too_long: str = "error",
     ) -> None:
         check_choices(
@@ -69,6 +81,8 @@ class Aligner:
             similarity=similarity,
             distortion=distortion,
             threshold=threshold,
+            null_entropy=null_entropy,
+            prior_weight=prior_weight,
         )
         preset = encoder.preset.alignment
         self.encoder = encoder
@@ -78,12 +92,18 @@ class Aligner:
         self.similarity = preset.similarity if similarity is None else similarity
         self.distortion = preset.distortion if distortion is None else distortion
         self.temperature = preset.temperature
+        own = (self.layer, self.unit, self.similarity, self.distortion)
+        measured = encoder.check_layer(None, "alignment"), preset.unit, preset.similarity
+        as_measured = own == (*measured, preset.distortion)
         if threshold is None:
-            own = (self.layer, self.unit, self.similarity, self.distortion)
-            measured = encoder.check_layer(None, "alignment"), preset.unit, preset.similarity
-            threshold = preset.threshold if own == (*measured, preset.distortion) else 0.0
+            threshold = preset.threshold if as_measured else 0.0
+        if null_entropy is None:
+            null_entropy = preset.null_entropy if as_measured else 1.0
         self.threshold = threshold
+        self.null_entropy = null_entropy
+        self.prior_weight = prior_weight
         self.too_long = too_long
+        self.window = min(encoder.max_pieces, preset.window or encoder.max_pieces)
 
     @property
     def signature(self) -> str:
@@ -104,37 +124,54 @@ class Aligner:
             *([f"similarity {self.similarity}"] if self.similarity != "cosine" else []),
             f"distortion {self.distortion:g}",
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
+            *([f"null entropy {self.null_entropy:g}"] if self.null_entropy < 1 else []),
+            *([f"windows of {self.window}"] if self.too_long == "windows" else []),
         ]
         return " | ".join(parts)
 
-    def align(self, pairs: Sequence[SentencePair]) -> list[Alignment]:
+    def align(
+        self, pairs: Sequence[SentencePair], *, priors: Sequence[Prior] | None = None
+    ) -> list[Alignment]:
         """One alignment a pair, in the order given.
 
+        :param priors: how probable each link is by other evidence (:mod:`aligners.prior`), one
+            matrix of shape (source words, target words) a pair; ``prior_weight`` times it is added
+            to the similarities that methods look at.
         :raises InputError: if a side is raw text: how to split it into words is the caller's choice
             (``bitext.text.words``, ``bitext.segmentation.segment``).
         :raises TooLongError: if a sentence has more pieces than the model takes.
         :raises TooLargeError: if one pair has more similarities than ``MAX_SIMILARITIES``.
         """
-        return self.align_methods(pairs, [self.method])[self.method]
+        return self.align_methods(pairs, [self.method], priors=priors)[self.method]
 
     def align_methods(
-        self, pairs: Sequence[SentencePair], methods: Iterable[str]
+        self,
+        pairs: Sequence[SentencePair],
+        methods: Iterable[str],
+        *,
+        priors: Sequence[Prior] | None = None,
     ) -> dict[str, list[Alignment]]:
         """The alignments of several methods, from one encoding of the sentences.
 
+        :param priors: as in :meth:`align`.
         :raises UnknownNameError: if a method does not exist.
         """
-        return self._align(pairs, list(methods), first=1)
+        return self._align(pairs, list(methods), first=1, priors=priors)
 
     def details(
-        self, pairs: Sequence[SentencePair], methods: Iterable[str] | None = None
+        self,
+        pairs: Sequence[SentencePair],
+        methods: Iterable[str] | None = None,
+        *,
+        priors: Sequence[Prior] | None = None,
     ) -> list[PairDetail]:
         """Similarities, probabilities and null words beside the alignments, a pair each.
 
         :param methods: by default the aligner's own.
+        :param priors: as in :meth:`align`.
         """
         chosen = {name: Method.parse(name) for name in methods or [self.method]}
-        compared = self._compare_all(pairs, first=1)
+        compared = self._compare_all(pairs, 1, priors)
         found = {name: self._choose(method, compared) for name, method in chosen.items()}
         return [
             detail_of(
@@ -164,26 +201,51 @@ class Aligner:
             first += len(batch)
 
     def _align(
-        self, pairs: Sequence[SentencePair], methods: Sequence[str], *, first: int
+        self,
+        pairs: Sequence[SentencePair],
+        methods: Sequence[str],
+        *,
+        first: int,
+        priors: Sequence[Prior] | None = None,
     ) -> dict[str, list[Alignment]]:
         """Align ``pairs``, which errors count from ``first``."""
         chosen = {method: Method.parse(method) for method in methods}
-        compared = self._compare_all(pairs, first)
+        compared = self._compare_all(pairs, first, priors)
         return {name: self._choose(method, compared) for name, method in chosen.items()}
 
     def _choose(self, method: Method, compared: Sequence[Compared | None]) -> list[Alignment]:
         """The alignments of one method; none where a side has no units."""
         links = iter(method.match([one.weights for one in compared if one is not None]))
-        found = []
-        for one in compared:
-            alignment = Alignment() if one is None else one.alignment(next(links))
-            found.append(alignment.above(self.threshold) if self.threshold else alignment)
-        return found
+        return [Alignment() if one is None else self._keep(one, next(links)) for one in compared]
 
-    def _compare_all(self, pairs: Sequence[SentencePair], first: int) -> list[Compared | None]:
+    def _keep(self, compared: Compared, links: Links) -> Alignment:
+        """The links that are decided and similar enough, between words."""
+        if self.null_entropy < 1:
+            links = keep_decided(links, compared.similarity, self.null_entropy)
+        alignment = compared.alignment(links)
+        return alignment.above(self.threshold) if self.threshold else alignment
+
+    def _compare_all(
+        self, pairs: Sequence[SentencePair], first: int, priors: Sequence[Prior] | None
+    ) -> list[Compared | None]:
+        """The similarities of every pair; nothing where a side has no units."""
         sources, targets = self._encode(pairs, first)
-        numbered = enumerate(zip(sources, targets, strict=True), start=first)
-        return [self._compare(source, target, number) for number, (source, target) in numbered]
+        compared: list[Compared | None] = []
+        for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            one = self._compare(source, target, first + place)
+            if one is not None:
+                if self.too_long == "windows" and max(source.pieces, target.pieces) > self.window:
+                    one = self._compare_windows(pairs[place], one)
+                if priors is not None:
+                    one = one.with_prior(priors[place], self.prior_weight)
+            compared.append(one)
+        return compared
+
+    def _compare_windows(self, pair: SentencePair, rough: Compared) -> Compared:
+        windows = cut_windows(pair, rough)
+        sources, targets = self._encode([window.pair for window in windows], 1)
+        compared = [self._compare(*sides, 1) for sides in zip(sources, targets, strict=True)]
+        return stitch(rough, windows, compared)
 
     def _encode(self, pairs: Sequence[SentencePair], first: int) -> tuple[list[Units], list[Units]]:
         """The units of all source sides and of all target sides, encoded in one call."""
@@ -198,16 +260,20 @@ class Aligner:
         return units[: len(pairs)], units[len(pairs) :]
 
     def _units(self, sentences: Sequence[Sequence[str]]) -> list[Units]:
-        counts = map(len, sentences)
+        pieces = self.encoder.pieces(
+            sentences, layer=self.layer, too_long=self.too_long, window=self.window
+        )
+        return [self._units_of(*one) for one in zip(pieces, map(len, sentences), strict=True)]
+
+    def _units_of(self, pieces: Pieces, words: int) -> Units:
+        from encoders.pooling import pool_words  # here: it brings torch, which takes seconds
+
+        vectors, word_of = pieces
         if self.unit == "piece":
-            pieces = self.encoder.pieces(sentences, layer=self.layer, too_long=self.too_long)
-            return [Units(p.vectors, p.word_of, n) for p, n in zip(pieces, counts, strict=True)]
-        words = self.encoder.words(sentences, layer=self.layer, too_long=self.too_long)
-        present = [np.flatnonzero(vectors.any(axis=1)) for vectors in words]
-        return [
-            Units(vectors[kept], kept, n)
-            for vectors, kept, n in zip(words, present, counts, strict=True)
-        ]
+            return Units(vectors, word_of, words, len(word_of))
+        present = np.unique(word_of)
+        pooled = pool_words(vectors, word_of, words, "mean")[present]
+        return Units(pooled, present, words, len(word_of))
 
     def _compare(self, source: Units, target: Units, number: int) -> Compared | None:
         """The similarities of pair ``number``, or nothing where a side has no units."""
@@ -225,11 +291,12 @@ class Aligner:
                 f"pair {number}: model '{self.encoder.name}' gives numbers that are not finite "
                 f"at layer {self.layer}"
             )
-        scored = distort(cosines, self.distortion)
-        if self.similarity == "cosine":
-            return Compared(scored, scored, source, target)
-        weights = SIMILARITIES[self.similarity](source.vectors, target.vectors)
-        return Compared(distort(weights, self.distortion), scored, source, target)
+        scored = weights = distort(cosines, self.distortion)
+        if self.similarity != "cosine":
+            weights = SIMILARITIES[self.similarity](source.vectors, target.vectors)
+            weights = distort(weights, self.distortion)
+        words = source.words, target.words
+        return Compared(weights, scored, source.word_of, target.word_of, words)
 
 
 def check_choices(
@@ -239,18 +306,26 @@ def check_choices(
     similarity: str | None = None,
     distortion: float | None = None,
     threshold: float | None = None,
+    null_entropy: float | None = None,
+    prior_weight: float | None = None,
 ) -> None:
     """Refuse what no encoder could make right, before one is loaded.
 
     :raises UnknownNameError: if method, unit or similarity does not exist.
-    :raises InputError: if ``distortion`` or ``threshold`` is not in [0, 1].
+    :raises InputError: if a setting has a wrong value, or one of the others is not in [0, 1].
     """
     if method is not None:
         Method.parse(method)
     for what, name, choices in (("unit", unit, UNITS), ("similarity", similarity, SIMILARITIES)):
         if name is not None and name not in choices:
             raise UnknownNameError(choose_from(what, name, choices))
-    for what, share in (("distortion", distortion), ("threshold", threshold)):
+    shares = {
+        "distortion": distortion,
+        "threshold": threshold,
+        "null_entropy": null_entropy,
+        "prior_weight": prior_weight,
+    }
+    for what, share in shares.items():
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{what} must be from 0 to 1, got {share:g}")
 

@@ -1,30 +1,29 @@
-"""The commands ``bitext align`` and ``bitext evaluate alignment``."""
+"""The command ``bitext align``."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, tee
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import IO, Annotated, Any, NamedTuple
 
 import typer
 
-from bitext.errors import MismatchError, TooLongError
-from bitext.gold import check_gold_index, gold_from_zero, read_gold_of
+from aligners.evaluation_commands import score_found, score_line
+from bitext.errors import TooLongError
+from bitext.gold import read_gold_of
 from bitext.progress import report_progress
 from bitext.text import (
     atomic_write,
     name_of,
-    read_alignments,
     read_bitext,
-    read_gold,
     read_parallel,
     words,
 )
-from bitext.types import Alignment, GoldAlignment, SentencePair, Side
+from bitext.types import Alignment, SentencePair, Side
 from encoders.options import (
     AllowDownload,
     AsJson,
@@ -39,9 +38,6 @@ from encoders.options import (
     load_encoder,
 )
 from encoders.preset import BUNDLED
-
-if TYPE_CHECKING:
-    from bitext.scoring import AlignmentScore
 
 Offsets = list[tuple[int, int]]
 
@@ -145,29 +141,8 @@ def align(
     if plot is not None:
         plot_pairs(aligner.details(drawn), drawn, plot, title=aligner.signature)
     if gold is not None and expected is not None:
-        score = _score(gold, found, expected, gold_index, aligner.signature)
-        print(_score_line(score, as_json), file=sys.stderr)
-
-
-def evaluate_alignment(
-    hypothesis: Annotated[str, typer.Argument(help="Links such as '0-0 1-2', a line a pair.")],
-    gold: Annotated[str, typer.Argument(help="Sure links '0-0' and possible ones '1p2'.")],
-    gold_index: GoldIndex = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The score as an object.")] = False,
-) -> None:
-    """Score word alignments against gold: AER, precision, recall and F1 of the whole corpus."""
-    from bitext import __version__
-
-    hypotheses = list(read_alignments(hypothesis))
-    expected = read_gold(gold)
-    if len(hypotheses) != len(expected):
-        raise MismatchError(
-            f"{name_of(hypothesis)} and {name_of(gold)} have {len(hypotheses)} and "
-            f"{len(expected)} lines; they must have one a pair"
-        )
-    expected = gold_from_zero(gold, expected, gold_index)
-    score = _score(gold, hypotheses, expected, gold_index, f"bitext {__version__}")
-    print(_score_line(score, as_json))
+        score = score_found(gold, found, expected, gold_index, aligner.signature)
+        print(score_line(score, as_json), file=sys.stderr)
 
 
 # --- reading
@@ -231,20 +206,3 @@ def _line(item: _Input, alignment: Alignment, as_json: bool, scores: bool) -> st
     if item.offsets is not None:
         record["source_offsets"], record["target_offsets"] = item.offsets
     return json.dumps(record, ensure_ascii=False)
-
-
-def _score(
-    path: str | Path,
-    found: Sequence[Alignment],
-    gold: Sequence[GoldAlignment],
-    gold_index: int | None,
-    made_by: str,
-) -> AlignmentScore:
-    from bitext.scoring import evaluate
-
-    check_gold_index(path, gold, gold_index, hypotheses=found)
-    return evaluate(found, gold, signature=f"{made_by} | gold from {gold_index or 0}")
-
-
-def _score_line(score: AlignmentScore, as_json: bool) -> str:
-    return json.dumps(score.as_dict(), ensure_ascii=False) if as_json else str(score)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aligners.comparison import Compared, WordMatrix
-from aligners.matching import probabilities
+from aligners.probability import softmax_over
 from bitext.types import Alignment
 
 
@@ -66,7 +66,7 @@ def detail_of(
     if compared is not None:
         similarity, rows, columns = compared.by_word()
         logits = (2 * similarity - 1) / temperature
-        found = similarity, probabilities(logits, axis=1), probabilities(logits, axis=0)
+        found = similarity, softmax_over(logits, 1), softmax_over(logits, 0)
         for matrix, part in zip(matrices, found, strict=True):
             matrix[np.ix_(rows, columns)] = part
     return PairDetail(alignments, *matrices)

@@ -25,6 +25,22 @@ EXPLANATIONS: dict[str, Explanation] = {
     "softmax": Explanation(
         COMMON, "What is probable in both directions together: several links for a word, or none."
     ),
+    "intersection": Explanation(
+        "By probability", "What is probable in each direction by itself, as in awesome-align."
+    ),
+    "entmax": Explanation(
+        "By probability",
+        "The same with probabilities that may be exactly 0: unlikely words do not count at all.",
+    ),
+    "transport": Explanation(
+        "By transport", "What moves when all of one sentence is carried over to the other."
+    ),
+    "partial": Explanation(
+        "By transport", "What moves when a share of the sentences may stay where it is."
+    ),
+    "unbalanced": Explanation(
+        "By transport", "What moves when words may give and take more or less than their share."
+    ),
     "forward": Explanation("One direction", "For each word of the sentence, its best match."),
     "backward": Explanation("One direction", "For each word of the translation, its best match."),
 }

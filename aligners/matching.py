@@ -1,44 +1,21 @@
-"""From a similarity matrix to links: the methods of SimAlign (Jalili Sabet et al., 2020), and one
-by probabilities, after awesome-align (Dou & Neubig, 2021).
+"""From a similarity matrix to links: the methods of SimAlign (Jalili Sabet et al., 2020).
 
 Every function takes ``similarity``, shape (source units, target units), larger is closer, and
 returns a boolean matrix of the same shape. Both sides have at least one unit. Of equal similarities
 the one with the smaller index wins. Keyword-only arguments are a method's settings, which users
 reach by name (``aligners/methods.py``); their annotations say what is allowed.
-
-``MATCHERS`` has what works on the matrices of many pairs at once, as some methods are fast only so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Annotated
-
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
+from aligners.settings import Rounds, Share
 from aligners.similarity import Similarity
 
 Links = NDArray[np.bool_]
-Matcher = Callable[..., list[Links]]
-"""From similarity matrices, and settings by keyword, to the links of each."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Rounds = Annotated[int, Field(ge=1, le=100)]
-
-
-def each(one: Callable[..., Links]) -> Matcher:
-    """A matcher from a function of one matrix and settings."""
-
-    @wraps(one)
-    def many(similarities: Sequence[Similarity], **settings: object) -> list[Links]:
-        return [one(similarity, **settings) for similarity in similarities]
-
-    return many
 
 
 def forward(similarity: Similarity) -> Links:
@@ -103,39 +80,3 @@ def mwmf(similarity: Similarity) -> Links:
     links = np.zeros(similarity.shape, dtype=np.bool_)
     links[rows, columns] = edges[rows, columns]
     return links
-
-
-def softmax(
-    similarity: Similarity, *, temperature: Positive = 0.05, threshold: Share = 0.4
-) -> Links:
-    """Link what both directions together find probable.
-
-    With ``p_ij`` the softmax of the cosines over row i, each divided by ``temperature``, and
-    ``q_ij`` that over column j, the links are those with ``sqrt(p_ij q_ij) > threshold``. As in
-    awesome-align (Dou & Neubig, 2021, section 2.2) a unit may have several links or none, but the
-    two directions may make up for each other, where there each must pass the threshold alone.
-
-    The defaults were chosen on dev sets for the bundled model, which learnt such probabilities.
-    """
-    logits = (2 * similarity.astype(np.float64) - 1) / temperature
-    there = probabilities(logits, axis=1)
-    back = probabilities(logits, axis=0)
-    links: Links = np.sqrt(there * back) > threshold
-    return links
-
-
-def probabilities(logits: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Softmax along ``axis``."""
-    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=axis, keepdims=True)
-    return shares
-
-
-MATCHERS: dict[str, Matcher] = {
-    "argmax": each(argmax),
-    "forward": each(forward),
-    "backward": each(backward),
-    "itermax": each(itermax),
-    "mwmf": each(mwmf),
-    "softmax": each(softmax),
-}

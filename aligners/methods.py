@@ -7,16 +7,47 @@ the keyword-only arguments of its matcher, checked by their annotations.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from aligners.matching import MATCHERS, Links
+from aligners.matching import Links, argmax, backward, forward, itermax, mwmf
+from aligners.probability import entmax, intersection, softmax
 from aligners.similarity import Similarity
+from aligners.transport import partial, transport, unbalanced
 from bitext.errors import InputError, UnknownNameError, choose_from
+
+Matcher = Callable[..., list[Links]]
+"""From the similarity matrices of many pairs, and settings by keyword, to the links of each: some
+methods are fast only so."""
+
+
+def each(one: Callable[..., Links]) -> Matcher:
+    """A matcher from a function of one matrix and settings."""
+
+    @wraps(one)
+    def many(similarities: Sequence[Similarity], **settings: object) -> list[Links]:
+        return [one(similarity, **settings) for similarity in similarities]
+
+    return many
+
+
+MATCHERS: dict[str, Matcher] = {
+    "argmax": each(argmax),
+    "forward": each(forward),
+    "backward": each(backward),
+    "itermax": each(itermax),
+    "mwmf": each(mwmf),
+    "softmax": each(softmax),
+    "intersection": each(intersection),
+    "entmax": each(entmax),
+    "transport": transport,
+    "partial": partial,
+    "unbalanced": unbalanced,
+}
 
 
 @dataclass(frozen=True, slots=True)

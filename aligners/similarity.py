@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Similarity = NDArray[np.floating[Any]]
-"""Shape (source units, target units), larger is closer, in [0, 1] up to rounding."""
+"""Shape (source units, target units), larger is closer, in [0, 1] up to rounding if of cosines."""
 
 
 def similarity(source: Vectors, target: Vectors) -> Vectors:
@@ -30,22 +30,23 @@ def similarity(source: Vectors, target: Vectors) -> Vectors:
     return halves
 
 
-def dot_similarity(source: Vectors, target: Vectors) -> NDArray[np.float64]:
-    """Dot products as awesome-align compares them, through the same map: ``(x . y + 1) / 2``.
+def dot(source: Vectors, target: Vectors) -> Similarity:
+    """Dot products moved as :func:`similarity` moves cosines, ``(x . y + 1) / 2``: not in [0, 1].
 
-    Of long vectors they lie far outside [0, 1]; methods by probabilities suit them, with
-    ``temperature=1``. Worked out in float64, so that the map loses nothing of the products.
+    awesome-align (Dou & Neubig, 2021) compares hidden states so, without scaling them. In float64,
+    so that moving rounds nothing that a float32 product still told apart.
 
-    :param source: shape (source units, dim); ``target`` likewise.
+    :param source: shape (source units, dim).
+    :param target: shape (target units, dim).
     """
     products = (source @ target.T).astype(np.float64)
-    halves: NDArray[np.float64] = (products + 1) / 2
+    halves: Similarity = (products + 1) / 2
     return halves
 
 
 SIMILARITIES: dict[str, Callable[[Vectors, Vectors], Similarity]] = {
     "cosine": similarity,
-    "dot": dot_similarity,
+    "dot": dot,
 }
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
 from encoders.languages.adapters import LanguageAdapter, load_adapter
-from encoders.preset import Preset, read_preset
+from encoders.preset import Preset, preset_of
 
 # transformers sets process-wide state while it loads (default dtype, log level): one at a time
 _LOADING = threading.Lock()
@@ -79,7 +79,9 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     adapter = load_adapter(model, folder)
-    return Checkpoint(key, model, tokenizer, fingerprint(folder), read_preset(folder), adapter)
+    size = {"layers": int(config.num_hidden_layers), "dim": int(config.hidden_size)}
+    preset = preset_of(folder, key.name, **size)
+    return Checkpoint(key, model, tokenizer, fingerprint(folder), preset, adapter)
 
 
 def load_for_training(

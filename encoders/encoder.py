@@ -184,13 +184,16 @@ class Encoder:
         *,
         layer: int | None = None,
         too_long: str = "error",
+        window: int | None = None,
     ) -> list[Pieces]:
         """The vectors of each sentence's pieces, and the word each piece belongs to.
 
+        :param window: the most pieces of a window; by default as many as the model takes.
         :raises TooLongError: if a sentence has more pieces than the model takes.
         """
         layer = self.check_layer(layer, "alignment")
-        return self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long)[layer]
+        found = self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long, window=window)
+        return found[layer]
 
     def pieces_of_layers(
         self,
@@ -198,6 +201,7 @@ class Encoder:
         *,
         layers: Sequence[int],
         too_long: str = "error",
+        window: int | None = None,
     ) -> dict[int, list[Pieces]]:
         """What :meth:`pieces` gives for each of ``layers``, from one pass of the model."""
         layers = [self.check_layer(layer, "alignment") for layer in layers]
@@ -207,7 +211,7 @@ class Encoder:
             for layer in layers
         }
         first = len(self._splitter.prefix)
-        for batch in self._batches(self._windows(subwords, too_long)):
+        for batch in self._batches(self._windows(subwords, too_long, window)):
             states = self._forward(batch, layers)[0]
             for layer, of_layer in vectors.items():
                 hidden = states[layer].float().cpu().numpy()
@@ -220,11 +224,16 @@ class Encoder:
             for layer, of_layer in vectors.items()
         }
 
-    def _windows(self, subwords: Sequence[Subwords], too_long: str) -> list[_Window]:
+    def _windows(
+        self, subwords: Sequence[Subwords], too_long: str, window: int | None = None
+    ) -> list[_Window]:
         _check("too_long", too_long, TOO_LONG)
+        size = self.max_pieces
+        if too_long == "windows" and window is not None:
+            size = min(size, window)
         windows = []
         for number, (ids, _) in enumerate(subwords):
-            if len(ids) <= self.max_pieces:
+            if len(ids) <= size:
                 if ids:
                     windows.append(_Window(number, ids, 0, slice(0, len(ids))))
             elif too_long == "error":
@@ -234,7 +243,7 @@ class Encoder:
                     sentence=number,
                 )
             else:
-                windows.extend(_split_windows(number, ids, self.max_pieces))
+                windows.extend(_split_windows(number, ids, size))
         return windows
 
     def _batches(self, windows: Sequence[_Window]) -> Iterator[list[_Window]]:

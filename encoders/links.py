@@ -75,6 +75,27 @@ def _relative_positions(mask: torch.Tensor) -> torch.Tensor:
     return positions / (mask.sum(1, keepdim=True) - 1).clamp(min=1)
 
 
+def mutual_probability(
+    similarity: torch.Tensor,
+    source_mask: torch.Tensor,
+    target_mask: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """How probable each link is in both directions together, as ``softmax`` of :mod:`aligners`.
+
+    The root of the product of the softmax over row i and that over column j, of cosines divided by
+    ``temperature``; 0 at padding.
+
+    :param similarity: cosines moved to [0, 1], shape (pairs, m, n).
+    :param source_mask: shape (pairs, m).
+    :param target_mask: shape (pairs, n).
+    """
+    both = source_mask[:, :, None] & target_mask[:, None, :]
+    logits = (2 * similarity.double() - 1) / temperature
+    logits = logits.masked_fill(~both, torch.finfo(logits.dtype).min)
+    return (logits.softmax(2) * logits.softmax(1)).sqrt() * both
+
+
 def _unit_rows(vectors: torch.Tensor) -> torch.Tensor:
     norms = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     tiny = norms < 10 * torch.finfo(norms.dtype).eps

@@ -21,8 +21,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from aligners.aligner import UNITS
-from aligners.matching import MATCHERS
-from aligners.methods import settings_of
+from aligners.methods import MATCHERS, settings_of
 from aligners.similarity import SIMILARITIES
 from bitext.errors import choose_from
 from service.errors import SHOWN, UNKNOWN_FIELD

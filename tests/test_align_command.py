@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aligners.aligner import Aligner
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from bitext.cli import main
 from bitext.text import MAX_LINE_BYTES
 from bitext.types import Alignment, SentencePair

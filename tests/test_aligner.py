@@ -10,7 +10,7 @@ import pytest
 
 from aligners import aligner as module
 from aligners.aligner import Aligner
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from aligners.similarity import similarity
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError
 from bitext.types import Alignment, SentencePair
@@ -39,14 +39,6 @@ class TableEncoder:
 
     def pieces(self, sentences: Sequence[Sequence[str]], **_: object) -> list[Pieces]:
         return [self._pieces(words) for words in sentences]
-
-    def words(self, sentences: Sequence[Sequence[str]], **_: object) -> list[np.ndarray]:
-        return [np.stack([self._mean(word) for word in words]) for words in sentences]
-
-    def _mean(self, word: str) -> np.ndarray:
-        vectors = [DIRECTIONS[piece] for piece in TABLE[word]] or [(0, 0)]
-        mean: np.ndarray = np.array(vectors, dtype=np.float32).mean(axis=0)
-        return mean
 
     def _pieces(self, words: Sequence[str]) -> Pieces:
         found = [(i, DIRECTIONS[piece]) for i, word in enumerate(words) for piece in TABLE[word]]
@@ -128,7 +120,8 @@ def test_alignments_keep_order_and_range(encoder: Encoder, unit: str, method: st
     linked = [bool(alignment.links) for alignment in found]
     assert not linked[1]
     assert not linked[2]
-    if method != "softmax":  # it may find nothing probable, and the tiny model's weights are random
+    # the weights are random: methods with a threshold may find nothing
+    if method in ("argmax", "forward", "backward", "itermax", "mwmf"):
         assert all(linked[place] for place in (0, 3, 4))
     for one, alignment in zip(PAIRS, found, strict=True):
         assert all(i < len(one.source) and j < len(one.target) for i, j in alignment.links)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aligners.matching import MATCHERS, argmax, backward, forward, itermax, mwmf, softmax
+from aligners.matching import argmax, backward, forward, itermax, mwmf
+from aligners.methods import MATCHERS
+from aligners.probability import softmax
 
 Pairs = set[tuple[int, int]]
 

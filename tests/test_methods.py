@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aligners.matching import MATCHERS, itermax, softmax
-from aligners.methods import Method, settings_of
+from aligners.matching import itermax
+from aligners.methods import MATCHERS, Method, settings_of
+from aligners.probability import softmax
 from bitext.errors import InputError, UnknownNameError
 
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from aligners.explanations import COMMON
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.routes.page import WEB

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from aligners.aligner import UNITS, Aligner
 from aligners.explanations import EXPLANATIONS
-from aligners.matching import MATCHERS
+from aligners.methods import MATCHERS
 from aligners.similarity import SIMILARITIES
 from bitext.types import SentencePair
 from encoders.encoder import TOO_LONG, Encoder
@@ -284,8 +284,7 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
         (
             {"method": "itermx"},
             422,
-            "unknown method 'itermx'; choose one of: argmax, backward, forward, itermax, mwmf, "
-            "softmax",
+            "unknown method 'itermx'; choose one of: " + ", ".join(sorted(MATCHERS)),
         ),
         (
             {"method": "itermax:alpha=2"},

@@ -17,6 +17,7 @@ from bitext.errors import InputError, MismatchError, TooLongError
 from bitext.scoring import evaluate
 from bitext.types import Alignment, GoldAlignment, SentencePair
 from encoders.encoder import Encoder
+from encoders.inspection.calibration import calibrate
 from encoders.inspection.geometry import (
     anisotropy,
     language_accuracy,
@@ -31,7 +32,7 @@ from encoders.inspection.probes import (
     centred_sides,
     retrieval_accuracy,
 )
-from encoders.inspection.thresholds import alignment_threshold, retrieval_threshold
+from encoders.inspection.thresholds import retrieval_threshold
 from encoders.pooling import SENTENCE_POOLINGS, Vectors
 
 LEAST_PAIRS = 4
@@ -163,7 +164,7 @@ def inspect_layers(
         pairs=len(sources),
         gold_pairs=len(gold),
         layers=layers,
-        alignment=_advise_alignment(layers, links, gold, distortion),
+        alignment=_advise_alignment(encoder, layers, aligned, gold, distortion, too_long),
         retrieval=_advise_retrieval(layers, source, target),
         signature=_signature(encoder, distortion if gold else None),
     )
@@ -238,18 +239,29 @@ def _report(
 
 
 def _advise_alignment(
+    encoder: Encoder,
     layers: Sequence[LayerReport],
-    links: _LinksOf,
+    aligned: Sequence[SentencePair],
     gold: Sequence[GoldAlignment],
     distortion: float,
+    too_long: str,
 ) -> AlignmentAdvice:
     """Of equally good layers the lower one, which is faster."""
     if not gold:
         best = max(layers, key=lambda report: (report.retrieval["mean"].centred, -report.layer))
         return AlignmentAdvice(best.layer, "no gold: best centred retrieval of mean vectors")
     _, layer, unit = min((aer, r.layer, unit) for r in layers for unit, aer in r.aer.items())
-    threshold, aer = alignment_threshold(links[layer, unit], gold)
-    return AlignmentAdvice(layer, "lowest AER", unit, "argmax", distortion, threshold, aer)
+    found = calibrate(
+        encoder,
+        aligned,
+        gold,
+        layer=layer,
+        unit=unit,
+        distortion=distortion,
+        too_long=too_long,
+    )
+    method, threshold, aer = found
+    return AlignmentAdvice(layer, "lowest AER", unit, method, distortion, threshold, aer)
 
 
 def _advise_retrieval(

@@ -20,10 +20,12 @@ from bitext.errors import InputError, MismatchError, TooLongError, UnknownNameEr
 from bitext.scoring import AlignmentScore, evaluate
 from bitext.types import Alignment, GoldAlignment, SentencePair
 from encoders.encoder import Encoder, Pieces
-from encoders.links import distort, mutual_argmax, similarities
+from encoders.links import distort, mutual_argmax, mutual_probability, similarities
 from encoders.pooling import Vectors, centre, pool_words
 
 UNITS = ("piece", "word")
+LEAST_PROBABLE = 0.05
+"""Links less probable than this are not looked at: no threshold would be so low."""
 CHUNK = 64
 """Pairs encoded and linked together: the vectors of all their layers are in memory at once."""
 ROWS = 1024
@@ -79,11 +81,14 @@ def align_layers(
     layers: Sequence[int],
     units: Sequence[str] = UNITS,
     distortion: float = 0.0,
+    temperature: float | None = None,
     too_long: str = "error",
     progress: Callable[[int], None] | None = None,
 ) -> dict[tuple[int, str], list[Alignment]]:
     """The mutual-argmax links of several layers and units, from one encoding of the sentences.
 
+    :param temperature: instead, all links that are at least ``LEAST_PROBABLE`` in both directions
+        together, with that probability for a score (the method ``softmax``).
     :param progress: called with the number of sentences done since the last call.
     :return: by (layer, unit), one alignment a pair, in the order given.
     :raises UnknownNameError: if a layer or unit does not exist.
@@ -102,7 +107,7 @@ def align_layers(
                 for p, words in zip(pieces[layer], [*sources, *targets], strict=True)
             ]
             where = f"model '{encoder.name}' at layer {layer}"
-            alignments += _link(units_of_sides, len(sides), distortion, where)
+            alignments += _link(units_of_sides, len(sides), distortion, temperature, where)
         if progress is not None:
             progress(2 * len(sides))
     return found
@@ -144,7 +149,9 @@ def _units(pieces: Pieces, words: int, unit: str) -> _Units:
     return _Units(vectors[present], present)
 
 
-def _link(sides: Sequence[_Units], pairs: int, distortion: float, where: str) -> list[Alignment]:
+def _link(
+    sides: Sequence[_Units], pairs: int, distortion: float, temperature: float | None, where: str
+) -> list[Alignment]:
     """Link ``sides``, the sources of all pairs and then their targets."""
     source, source_mask, source_words = _padded(sides[:pairs])
     target, target_mask, target_words = _padded(sides[pairs:])
@@ -152,7 +159,11 @@ def _link(sides: Sequence[_Units], pairs: int, distortion: float, where: str) ->
     if not compared.isfinite().all():
         raise InputError(f"{where} gives numbers that are not finite")
     compared = distort(compared, source_mask, target_mask, distortion)
-    links = mutual_argmax(compared, source_mask, target_mask)
+    if temperature is None:
+        links = mutual_argmax(compared, source_mask, target_mask)
+    else:
+        compared = mutual_probability(compared, source_mask, target_mask, temperature)
+        links = compared >= LEAST_PROBABLE
     # Units are joined to words by one-hot matrices; a word link scores its unit links' mean.
     counts = source_words.transpose(1, 2) @ links.double() @ target_words
     sums = source_words.transpose(1, 2) @ (compared.double() * links) @ target_words

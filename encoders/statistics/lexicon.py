@@ -52,8 +52,8 @@ class UnitLinks:
     """
 
     offsets: Longs
-    source: NDArray[np.uint8]
-    target: NDArray[np.uint8]
+    source: NDArray[np.uint16]
+    target: NDArray[np.uint16]
     weight: NDArray[np.float16]
 
 
@@ -139,8 +139,8 @@ def _in_order(found: Sequence[tuple[Longs, Longs, Longs, Floats]], pairs: int) -
     order = np.argsort(pair, kind="stable")
     return UnitLinks(
         np.searchsorted(pair[order], np.arange(pairs + 1)),
-        source[order].astype(np.uint8),
-        target[order].astype(np.uint8),
+        source[order].astype(np.uint16),
+        target[order].astype(np.uint16),
         weight[order].astype(np.float16),
     )
 

@@ -33,7 +33,7 @@ from encoders.training.pretraining import save_model
 from encoders.training.recipe import Training, check_layers, check_lengths
 from encoders.training.run import RunFolder
 from encoders.training.trainer import Trainer
-from encoders.training.validation import dev_measure, encoder_of
+from encoders.training.validation import calibrated_preset, dev_measure, encoder_of
 
 
 class LoraSettings(Strict):
@@ -130,6 +130,7 @@ def adapt(
         measure = dev_measure(settings.dev, data, network)
         Trainer(network, streams, settings, run, measure=measure, progress=progress).fit()
         if processes.rank() == 0:
+            network.preset = calibrated_preset(settings.dev, data, network)
             _save(network, output / "model", dtype)
     return output / "model"
 

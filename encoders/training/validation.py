@@ -7,11 +7,13 @@ from pathlib import Path
 
 from bitext.gold import read_gold_of
 from bitext.text import read_bitext, read_parallel, words
-from bitext.types import SentencePair
+from bitext.types import GoldAlignment, SentencePair
 from encoders.checkpoint import Checkpoint, ModelKey
 from encoders.encoder import Encoder
+from encoders.inspection.calibration import calibrate
 from encoders.inspection.probes import alignment_score, encoder_retrieval
 from encoders.objectives.network import Network
+from encoders.preset import AlignmentPreset, Preset
 from encoders.training.recipe import DevAlignment, DevSettings
 from encoders.training.trainer import Measure
 
@@ -50,13 +52,41 @@ def encoder_of(network: Network) -> Encoder:
     return Encoder(Checkpoint(key, network.encoder, network.tokenizer, "", network.preset))
 
 
+def calibrated_preset(dev: DevSettings | None, data: Path, network: Network) -> Preset:
+    """The model's preset, with the method and threshold that suit what it has become.
+
+    They are measured on the gold sets of ``dev``, all together, at its layer; without gold the
+    preset stays as it is, but for a threshold, which belonged to the weights of before.
+    """
+    preset = network.preset
+    said = preset.alignment.model_dump(exclude_unset=True)
+    if dev is None or not dev.alignment:
+        said.pop("threshold", None)
+        return preset.model_copy(update={"alignment": AlignmentPreset(**said)})
+    layer = network.layers if dev.layer is None else dev.layer
+    sets = [_read_gold(one, data) for one in dev.alignment]
+    found = calibrate(
+        encoder_of(network),
+        [pair for pairs, _ in sets for pair in pairs],
+        [one for _, gold in sets for one in gold],
+        layer=layer,
+    )
+    said |= {"layer": layer, "unit": "word", "distortion": 0.0, "similarity": "cosine"}
+    said |= {"method": found.method, "threshold": found.threshold}
+    return preset.model_copy(update={"alignment": AlignmentPreset(**said)})
+
+
 def _alignment_probe(dev: DevAlignment, data: Path) -> _Probe:
+    pairs, gold = _read_gold(dev, data)
+    return lambda encoder, layer: 100 * alignment_score(encoder, pairs, gold, layer=layer).aer
+
+
+def _read_gold(dev: DevAlignment, data: Path) -> tuple[list[SentencePair], list[GoldAlignment]]:
     pairs = [
         SentencePair(words(str(pair.source)), words(str(pair.target)))
         for pair in read_parallel(data / dev.source, data / dev.target)
     ]
-    gold = read_gold_of(data / dev.gold, None, pairs)
-    return lambda encoder, layer: 100 * alignment_score(encoder, pairs, gold, layer=layer).aer
+    return pairs, read_gold_of(data / dev.gold, None, pairs)
 
 
 def _retrieval_probe(path: Path) -> _Probe:

@@ -1,0 +1,1 @@
+"""Files of word alignments, in the formats of the field."""
