@@ -66,6 +66,9 @@ Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0
 Gold = Annotated[Path | None, typer.Option(help="Score against this file, on stderr.")]
 
 
+Plot = Annotated[Path | None, typer.Option(help="Draw a few pairs, too: a .svg or .png file.")]
+
+
 class _Input(NamedTuple):
     """One pair as it is aligned and, of raw text, where its words stand."""
 
@@ -93,6 +96,7 @@ def align(
     gold: Gold = None,
     gold_index: GoldIndex = None,
     output: Annotated[Path | None, typer.Option(help="Write here, all or nothing.")] = None,
+    plot: Plot = None,
     allow_download: AllowDownload = False,
     progress: ShowProgress = None,
 ) -> None:
@@ -101,9 +105,13 @@ def align(
     Words are what spaces separate, unless --raw is given.
     """
     from aligners.aligner import Aligner, check_choices
+    from aligners.plot import pairs_to_plot, plot_pairs
 
     check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
     inputs = _read(file, target, raw)
+    if plot is not None:
+        inputs, some = tee(inputs)
+        drawn = pairs_to_plot((item.pair for item in some), plot)
     expected = None
     if gold is not None:
         held = list(inputs)
@@ -130,6 +138,8 @@ def align(
             done(1)
             if expected is not None:
                 found.append(alignment)
+    if plot is not None:
+        plot_pairs(aligner.details(drawn), drawn, plot, title=aligner.signature)
     if gold is not None and expected is not None:
         score = score_found(gold, found, expected, gold_index, aligner.signature)
         print(score_line(score, as_json), file=sys.stderr)

@@ -26,6 +26,11 @@ def check_words(where: str, count: int, settings: Settings) -> None:
     _check(f"{where}: {count} words", count, "max_words", settings)
 
 
+def check_cells(cells: int, settings: Settings) -> None:
+    """:raises TooLargeError: if the matrices of ``detail`` have too many cells, words by words."""
+    _check(f"field 'detail': {cells} cells, words by words,", cells, "max_cells", settings)
+
+
 def check_queries(queries: Sequence[str], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many queries, or one is too long."""
     _check_texts("queries", "query", queries, "max_queries", settings)

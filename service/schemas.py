@@ -21,13 +21,34 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from aligners.aligner import UNITS
-from aligners.methods import MATCHERS
+from aligners.methods import MATCHERS, settings_of
+from aligners.similarity import SIMILARITIES
 from bitext.errors import choose_from
 from service.errors import SHOWN, UNKNOWN_FIELD
 
 Short = Annotated[str, StringConstraints(max_length=200)]
+_WITH_SETTINGS = "|".join(name for name in sorted(MATCHERS) if settings_of(name).model_fields)
 # Names of the code's own tables: what is not among them is refused there, naming all.
-Method = Annotated[Short, WithJsonSchema({"type": "string", "enum": sorted(MATCHERS)})]
+Method = Annotated[
+    Short,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": sorted(MATCHERS)},
+                {
+                    "type": "string",
+                    "pattern": rf"^({_WITH_SETTINGS}):\w+=[^,=]+(,\w+=[^,=]+)*$",
+                    "description": "With settings, which GET /methods lists.",
+                    "examples": ["itermax:alpha=0.8"],
+                },
+            ]
+        }
+    ),
+]
+# FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
+# a union need; a named type has.
+Methods = TypeAliasType("Methods", Annotated[list[Method], FailFast()])
+Similarity = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(SIMILARITIES)})]
 Unit = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(UNITS)})]
 TooLong = Literal["error", "windows"]
 Pooling = Literal["mean", "cls", "max"]
@@ -50,8 +71,6 @@ def _kind_of_side(value: object) -> str | None:
 
 
 Text = Annotated[str, AfterValidator(_text)]
-# FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
-# a union need; a named type has.
 Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])
 Side = Annotated[
     Annotated[Text, Tag("text")] | Annotated[Texts, Tag("words")],
@@ -132,6 +151,12 @@ class AlignRequest(Body):
                     ],
                     "method": "mwmf",
                 },
+                {
+                    "source": "Good morning!",
+                    "target": "Bonjour !",
+                    "methods": ["argmax", "itermax:alpha=0.8"],
+                    "detail": True,
+                },
             ]
         }
     )
@@ -140,9 +165,18 @@ class AlignRequest(Body):
     target: Side | None = None
     pairs: Pairs | None = None
     method: Method | None = Field(None, description="How links are chosen.")
+    methods: Methods | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Instead of one method, several: the sentences are encoded once.",
+    )
     layer: Layer = None
     model: ModelName = None
     unit: Unit | None = Field(None, description="What is matched.")
+    similarity: Similarity | None = Field(
+        None, description="What methods look at. Links always score cosines."
+    )
     distortion: float | None = Field(
         None, ge=0, le=1, description="How much distant positions count less."
     )
@@ -150,11 +184,14 @@ class AlignRequest(Body):
         None, ge=0, le=1, description="Links that score less are dropped; none: the model's own."
     )
     too_long: TooLongField = "error"
+    detail: bool = Field(
+        False, description="Also tell similarities, probabilities, words without links and a score."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _one_form(cls, values: Any) -> Any:
-        """Tell a request of neither form before its fields are looked at."""
+        """Tell a request of neither form, or of both, before its fields are looked at."""
         if isinstance(values, dict):
             single = [name for name in ("source", "target") if values.get(name) is not None]
             many = values.get("pairs") is not None
@@ -162,6 +199,8 @@ class AlignRequest(Body):
                 raise ValueError(f"expected either 'pairs' or '{single[0]}', not both")
             if not many and len(single) < 2:
                 raise ValueError("expected 'source' and 'target', or 'pairs'")
+            if values.get("method") is not None and values.get("methods") is not None:
+                raise ValueError("expected either 'method' or 'methods', not both")
         return values
 
     def each(self) -> list[Pair]:
@@ -179,6 +218,10 @@ class Link(BaseModel):
     source: int
     target: int
     score: float = Field(description="From 0 to 1, larger is surer.")
+    forward: float | None = Field(
+        None, description="The target word's share among those that may translate the source word."
+    )
+    backward: float | None = Field(None, description="The same from the target word.")
 
 
 Offset = Annotated[
@@ -186,14 +229,39 @@ Offset = Annotated[
 ]
 
 
-class AlignedPair(BaseModel):
-    """The words of a pair and the links between them."""
+Matrix = Annotated[
+    list[list[float]] | None,
+    Field(description="With detail: a row a source word, a column a target word."),
+]
+
+
+class MethodAnswer(BaseModel):
+    """What one method finds in one pair. All but the links only with `detail`."""
+
+    links: list[Link]
+    score: float | None = Field(None, description="How far the pair is a translation, 0 to 1.")
+    null_source: list[int] | None = Field(None, description="Source words without a link.")
+    null_target: list[int] | None = Field(None, description="Target words without a link.")
+
+
+class PairWords(BaseModel):
+    """The words of both sides, as links count them."""
 
     source_words: list[str]
     target_words: list[str]
-    links: list[Link]
+
+
+class AlignedPair(MethodAnswer, PairWords):
+    """The words of a pair and the links between them: those of the first method."""
+
     source_offsets: list[Offset] | None = Field(None, description="Only of raw text.")
     target_offsets: list[Offset] | None = Field(None, description="Only of raw text.")
+    similarity: Matrix = None
+    forward: Matrix = None
+    backward: Matrix = None
+    by_method: dict[str, MethodAnswer] | None = Field(
+        None, description="With methods: what each of them finds, by its name as it was sent."
+    )
 
 
 class AlignResponse(BaseModel):
@@ -201,8 +269,25 @@ class AlignResponse(BaseModel):
 
     alignments: list[AlignedPair]
     model: str
-    method: str
+    method: str = Field(description="With methods, the first.")
     layer: int
+    temperature: float | None = Field(None, description="With detail: that of the probabilities.")
+
+
+class MethodInfo(BaseModel):
+    """A way to choose links."""
+
+    name: str
+    group: str = Field(description="A heading to show it under.")
+    explanation: str
+    settings: dict[str, Any] = Field(description="What may be set, with the defaults.")
+
+
+class MethodList(BaseModel):
+    """All methods, in an order to show them in."""
+
+    default: str = Field(description="The one that suits the default model.")
+    methods: list[MethodInfo]
 
 
 # --- retrieve

@@ -65,6 +65,7 @@ class Settings(BaseModel):
     max_characters: PositiveInt = 10_000  # in one text, or in the words of one side together
     max_words: PositiveInt = 1_000  # on one side of a pair
     max_pairs: PositiveInt = 256  # in one request
+    max_cells: PositiveInt = 250_000  # words by words, of all pairs whose details are asked for
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
     max_sentences: PositiveInt = 10_000  # added by one request

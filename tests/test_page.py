@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import pytest
 from starlette.testclient import TestClient
 
+from aligners.explanations import COMMON
 from aligners.methods import MATCHERS
 from encoders.registry import ModelRegistry
 from service.app import create_app
@@ -18,6 +19,8 @@ from service.settings import Settings
 FILES = sorted(path.name for path in WEB.iterdir())
 # Names of XML vocabularies, which look like addresses but are never fetched.
 NAMESPACES = {"http://www.w3.org/2000/svg"}
+# Parts of an answer that are called as methods are.
+MATRICES = {"forward", "backward"}
 
 
 class Page(HTMLParser):
@@ -29,7 +32,6 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.labelled: set[str] = set()
         self.fields: list[str] = []
-        self.methods: list[str] = []
         self.inline: list[str] = []
         self._labels = 0
         self.feed(text)
@@ -47,8 +49,6 @@ class Page(HTMLParser):
             self.labelled.add(values.get("for", ""))
         if tag in ("input", "textarea", "select") and not self._labels:
             self.fields.append(values["id"])
-        if values.get("name") == "method":
-            self.methods.append(values["value"])
 
     def handle_endtag(self, tag: str) -> None:
         self._labels -= tag == "label"
@@ -115,17 +115,21 @@ def test_what_scripts_look_for_is_on_the_page() -> None:
 
 def test_every_field_has_a_label() -> None:
     page = Page((WEB / "index.html").read_text(encoding="utf-8"))
-    assert set(page.fields) == {"source", "target", "query", "index", "language"}
+    assert set(page.fields) == {"source", "target", "more", "query", "index", "language"}
     assert set(page.fields) <= page.labelled
 
 
-def test_the_page_offers_the_methods_there_are() -> None:
-    page = Page((WEB / "index.html").read_text(encoding="utf-8"))
-    script = (WEB / "align.js").read_text(encoding="utf-8")
-    explained = re.search(r"const METHODS = {(.*?)};", script, re.DOTALL)
-    assert explained is not None
-    assert set(page.methods) == set(MATCHERS)
-    assert set(re.findall(r"^  (\w+):", explained[1], re.MULTILINE)) == set(MATCHERS)
+def test_the_page_offers_the_methods_there_are(client: TestClient) -> None:
+    # It knows none by itself: it asks the service, which explains all of them.
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in WEB.glob("*.js")}
+    assert 'ask("methods")' in scripts["align.js"]
+    listed = client.get("/methods").json()["methods"]
+    assert {method["name"] for method in listed} == set(MATCHERS)
+    for text in scripts.values():
+        assert not set(re.findall(r"[\"'](\w+)[\"']", text)) & (set(MATCHERS) - MATRICES)
+    # The heading whose methods are buttons.
+    assert f'const COMMON = "{COMMON}";' in scripts["methods.js"]
+    assert 0 < sum(method["group"] == COMMON for method in listed) < 6
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

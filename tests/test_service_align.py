@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from aligners.aligner import UNITS, Aligner
+from aligners.explanations import EXPLANATIONS
 from aligners.methods import MATCHERS
+from aligners.similarity import SIMILARITIES
 from bitext.types import SentencePair
 from encoders.encoder import TOO_LONG, Encoder
 from encoders.pooling import SENTENCE_POOLINGS
@@ -35,6 +39,7 @@ def client(
         max_pairs=50,
         max_words=300,
         max_characters=1000,
+        max_cells=100,
     )
     with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
         yield client
@@ -51,6 +56,15 @@ def links_of(encoder: Encoder, source: list[str], target: list[str], **options: 
     (alignment,) = Aligner(encoder, **options).align([SentencePair(source, target)])
     scored = zip(alignment.links, alignment.scores, strict=True)
     return [{"source": i, "target": j, "score": round(score, 6)} for (i, j), score in scored]
+
+
+def near(value: Any) -> Any:
+    """The same answer, but with numbers that compare as :func:`pytest.approx` does."""
+    if isinstance(value, dict):
+        return {key: near(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [near(item) for item in value]
+    return pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
 
 
 def test_raw_text_comes_back_in_words_with_their_places(
@@ -105,7 +119,9 @@ def test_many_pairs_are_aligned_as_if_each_came_alone(client: TestClient) -> Non
         {"source": "नमस्ते", "target": "السلام عليكم"},
     ]
     together = align(client, pairs=pairs)["alignments"]
-    assert together == [align(client, **pair)["alignments"][0] for pair in pairs]
+    alone = [align(client, **pair)["alignments"][0] for pair in pairs]
+    # Batches of other shapes may round otherwise, by far less than 0.00001.
+    assert together == near(alone)
     assert together[2]["links"] == []
 
 
@@ -120,6 +136,8 @@ def test_no_pairs_give_no_alignments(client: TestClient) -> None:
         {"layer": 0},
         {"layer": 2, "unit": "word"},
         {"distortion": 0.5, "method": "argmax"},
+        {"method": "softmax:temperature=1,threshold=0.3", "similarity": "dot"},
+        {"method": "itermax:alpha=0.8,n_max=3"},
     ],
 )
 def test_options_are_those_of_the_library(
@@ -162,6 +180,80 @@ def test_a_threshold_drops_links(client: TestClient) -> None:
     assert 0 < len(kept) < len(links)
 
 
+def test_several_methods_are_answered_together(client: TestClient, encoder: Encoder) -> None:
+    methods = ["argmax", "itermax:alpha=0.8", "mwmf"]
+    pairs = [{"source": EN, "target": DE}, {"source": [], "target": DE}]
+    answer = align(client, pairs=pairs, methods=methods)
+    assert answer["method"] == "argmax"
+    for pair, asked in zip(answer["alignments"], pairs, strict=True):
+        assert list(pair["by_method"]) == methods
+        assert pair["links"] == pair["by_method"]["argmax"]["links"]
+        for method in methods:
+            expected = links_of(encoder, asked["source"], asked["target"], method=method)
+            assert pair["by_method"][method] == near({"links": expected})
+
+
+def test_details_are_those_of_the_library(client: TestClient, encoder: Encoder) -> None:
+    source, target = ["the", "", "house"], ["das", "alte", "haus", "ist"]
+    answer = align(client, source=source, target=target, method="argmax", detail=True)
+    (pair,) = answer["alignments"]
+    (detail,) = Aligner(encoder, method="argmax").details([SentencePair(source, target)])
+    for name in ("similarity", "forward", "backward"):
+        matrix = np.array(pair[name])
+        assert matrix.shape == (3, 4)
+        assert np.abs(matrix - getattr(detail, name)).max() <= 5.1e-5  # four digits
+        assert not matrix[1].any()  # an empty word is like nothing
+    # Shares of one word's translations; each of four numbers is rounded by at most 0.00005.
+    assert np.array(pair["forward"])[[0, 2]].sum(axis=1) == pytest.approx([1, 1], abs=2e-4)
+    assert np.array(pair["backward"]).sum(axis=0) == pytest.approx([1] * 4, abs=2e-4)
+    alignment = detail.alignments["argmax"]
+    assert pair["links"]
+    for link in pair["links"]:
+        place = link["source"], link["target"]
+        assert place in alignment.links
+        assert link["forward"] == pair["forward"][place[0]][place[1]]
+        assert link["backward"] == pair["backward"][place[0]][place[1]]
+    linked = [{link[side] for link in pair["links"]} for side in ("source", "target")]
+    assert pair["null_source"] == [i for i in range(3) if i not in linked[0]]
+    assert pair["null_target"] == [j for j in range(4) if j not in linked[1]]
+    assert pair["score"] == round(detail.score(alignment), 6)
+    assert answer["temperature"] == 0.05
+
+
+def test_details_come_for_each_method(client: TestClient) -> None:
+    request = {"source": EN, "target": DE, "detail": True}
+    methods = ["forward", "argmax"]
+    (pair,) = align(client, **request, methods=methods)["alignments"]
+    for method in methods:
+        (alone,) = align(client, **request, method=method)["alignments"]
+        kept = ("links", "score", "null_source", "null_target")
+        assert pair["by_method"][method] == near({key: alone[key] for key in kept})
+    assert pair["score"] == pair["by_method"]["forward"]["score"]
+
+
+def test_an_empty_side_has_details_too(client: TestClient) -> None:
+    (pair,) = align(client, source=[], target=["das"], detail=True)["alignments"]
+    assert (pair["similarity"], pair["score"]) == ([], 0.0)
+    assert (pair["null_source"], pair["null_target"]) == ([], [0])
+
+
+def test_methods_are_listed_with_their_settings(client: TestClient) -> None:
+    answer = client.get("/methods").json()
+    assert answer["default"] == "itermax"
+    assert [method["name"] for method in answer["methods"]] == list(EXPLANATIONS)
+    listed = {method["name"]: method for method in answer["methods"]}
+    assert listed["itermax"]["settings"] == {"n_max": 2, "alpha": 0.9}
+    assert listed["argmax"]["settings"] == {}
+    for name, method in listed.items():
+        for setting, value in method["settings"].items():
+            align(client, source=EN, target=DE, method=f"{name}:{setting}={value}")
+
+
+def test_every_method_is_explained() -> None:
+    assert set(EXPLANATIONS) == set(MATCHERS)
+    assert all(text.endswith(".") for _, text in EXPLANATIONS.values())
+
+
 def test_requests_at_the_same_time_do_not_mix(client: TestClient) -> None:
     words = [*EN, *DE, "cat", "katze", "old", "garden"]
     requests = [
@@ -192,8 +284,33 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
         (
             {"method": "itermx"},
             422,
-            "unknown method 'itermx'; choose one of: argmax, backward, forward, itermax, mwmf, "
-            "softmax",
+            "unknown method 'itermx'; choose one of: " + ", ".join(sorted(MATCHERS)),
+        ),
+        (
+            {"method": "itermax:alpha=2"},
+            422,
+            "itermax: alpha=2: input should be less than or equal to 1",
+        ),
+        ({"methods": ["argmax", "mwmf:n=1"]}, 422, "method mwmf has no settings, and no 'n'"),
+        (
+            {"method": "argmax", "methods": ["mwmf"]},
+            422,
+            "expected either 'method' or 'methods', not both",
+        ),
+        ({"methods": []}, 422, "field 'methods': list should have at least 1 item"),
+        ({"methods": ["mwmf"] * 33}, 422, "field 'methods': list should have at most 32 items"),
+        ({"similarity": "l2"}, 422, "unknown similarity 'l2'; choose one of: cosine, dot"),
+        (
+            # 4 by 25 words and 1 by 1 are one cell more than 100.
+            {
+                "source": None,
+                "target": None,
+                "pairs": [{"source": EN, "target": ["b"] * 25}, {"source": "a", "target": "b"}],
+                "detail": True,
+            },
+            413,
+            "field 'detail': 101 cells, words by words, are more than the 100 that are taken "
+            "(BITEXT_MAX_CELLS)",
         ),
         ({"unit": "letter"}, 422, "unknown unit 'letter'; choose one of: piece, word"),
         ({"layer": 99}, 422, "model '{model}' has no layer 99; choose one from 0 to 2"),
@@ -233,9 +350,16 @@ def test_what_is_refused_is_named(
 def test_the_schema_knows_the_choices_of_the_code(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     properties = document["components"]["schemas"]["AlignRequest"]["properties"]
-    method, unit = (properties[name]["anyOf"][0]["enum"] for name in ("method", "unit"))
+    names = ("method", "unit", "similarity")
+    method, unit, similarity = (properties[name]["anyOf"][0]["enum"] for name in names)
     assert set(method) == set(MATCHERS)
     assert tuple(unit) == UNITS
+    assert set(similarity) == set(SIMILARITIES)
+    pattern = properties["method"]["anyOf"][1]["pattern"]
+    assert re.search(pattern, "itermax:alpha=0.8,n_max=3")
+    # no such method, nothing behind the colon, a method that has no settings
+    for text in ("itermx:alpha=0.8", "itermax:", "argmax:alpha=0.8"):
+        assert not re.search(pattern, text)
     assert get_args(schemas.TooLong) == TOO_LONG
     assert get_args(schemas.Pooling) == SENTENCE_POOLINGS
 

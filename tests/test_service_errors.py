@@ -85,7 +85,7 @@ def test_what_is_not_json_is_a_400(client: TestClient, body: bytes, detail: str)
         ),
         (
             {"source": "a", "target": "b", "metod": "mwmf"},
-            "unknown field 'metod'; choose one of: distortion, layer, method, model, pairs, source",
+            "unknown field 'metod'; choose one of: detail, distortion, layer, method, methods",
         ),
         (
             {"pairs": [{"source": "a", "target": "b", "id": 1}]},

@@ -55,7 +55,7 @@ def plot_layers(analysis: Analysis, path: Path, *, title: str) -> None:
         quality, geometry = figure.subplots(1, 2)
         _draw_quality(quality, analysis)
         _draw_geometry(geometry, analysis)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _draw_quality(axes: Any, analysis: Analysis) -> None:
@@ -125,7 +125,8 @@ def _frame(
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure: all or nothing, the same bytes each time."""
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with atomic_bytes(path) as file:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from service.routes import align, health, indexes, models, page, retrieve
+from service.routes import align, health, indexes, methods, models, page, retrieve
 
 ROUTERS = (
     align.router,
+    methods.router,
     retrieve.router,
     indexes.router,
     models.router,

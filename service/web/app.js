@@ -45,4 +45,4 @@ const align = new AlignPanel();
 const search = new SearchPanel();
 await waitUntilReady();
 await sayWhatIsLoaded();
-await Promise.all([align.run(), search.refresh().then(() => search.run())]);
+await Promise.all([align.start(), search.refresh().then(() => search.run())]);

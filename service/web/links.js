@@ -16,6 +16,7 @@ export class Drawing {
     this.words = [[], []];
     this.links = [];
     this.width = 0;
+    this.onlight = () => {}; // told the links that somebody points at here
     new ResizeObserver(() => this.resized()).observe(this.area);
   }
 
@@ -37,9 +38,9 @@ export class Drawing {
     button.type = "button";
     button.className = "word";
     button.textContent = text;
-    const mine = () => this.light(this.links.filter(({ ends }) => ends[side] === button), button);
+    const mine = () => this.tell(this.links.filter(({ ends }) => ends[side] === button), button);
     for (const kind of ["pointerenter", "focus", "click"]) button.addEventListener(kind, mine);
-    for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, () => this.light([]));
+    for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, () => this.tell([]));
     return button;
   }
 
@@ -48,23 +49,36 @@ export class Drawing {
     path.style.opacity = 0.3 + 0.7 * score;
     path.style.strokeWidth = `${1.25 + 2 * score}px`;
     const reach = shape("path", "reach"); // wide and unseen: easy to point at
-    const link = { path, reach, score, ends: [this.words[0][source], this.words[1][target]] };
-    reach.addEventListener("pointerenter", () => this.light([link]));
-    reach.addEventListener("pointerleave", () => this.light([]));
+    const ends = [this.words[0][source], this.words[1][target]];
+    const link = { path, reach, source, target, score, ends };
+    reach.addEventListener("pointerenter", () => this.tell([link]));
+    reach.addEventListener("pointerleave", () => this.tell([]));
     return link;
   }
 
-  /** Light some links and their words, and `alone`, a word that may have no link. */
-  light(links, alone) {
-    const lit = new Set(links.flatMap(({ ends }) => ends));
-    if (alone) lit.add(alone);
+  /** Light what somebody points at here, and let others know. */
+  tell(links, alone) {
+    this.light(links, alone ? [alone] : []);
+    this.onlight(links);
+  }
+
+  /** Light two words, and their link if there is one; without numbers, nothing. */
+  point(source, target) {
+    const links = this.links.filter((link) => link.source === source && link.target === target);
+    this.light(links, source === undefined ? [] : [this.words[0][source], this.words[1][target]]);
+    this.reading.textContent = ""; // it is read out there; and a new line here would move the page
+  }
+
+  /** Light some links and their words, and `alone`, words that may have no link. */
+  light(links, alone = []) {
+    const lit = new Set([...links.flatMap(({ ends }) => ends), ...alone]);
     for (const word of this.words.flat()) word.classList.toggle("lit", lit.has(word));
     for (const link of this.links) link.path.classList.toggle("lit", links.includes(link));
     this.area.classList.toggle("busy", links.length > 0);
     this.scores.replaceChildren(...links.map(label));
     this.reading.textContent = links.length
       ? links.map(({ ends, score }) => `${ends.map(apart).join(" – ")} ${score.toFixed(2)}`).join(", ")
-      : alone ? `${apart(alone)}: no link` : "";
+      : alone.length ? `${alone.map(apart).join(" – ")}: no link` : "";
   }
 
   resized() {
@@ -148,7 +162,7 @@ function sum(numbers) {
 }
 
 /** Which way the first letter runs. */
-function direction(text) {
+export function direction(text) {
   const first = text.match(/\p{L}/u)?.[0] ?? "";
   const leftward = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
   return leftward.test(first) ? "rtl" : "ltr";

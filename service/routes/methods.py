@@ -1,0 +1,36 @@
+"""``GET /methods``: the ways to choose links, and what each is for."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from aligners.explanations import EXPLANATIONS
+from aligners.methods import settings_of
+from service.openapi import problems
+from service.schemas import MethodInfo, MethodList
+from service.state import State, StateOf
+
+router = APIRouter(tags=["align"])
+
+
+@router.get("/methods", responses=problems(503), summary="List methods")
+async def list_methods(state: StateOf) -> MethodList:
+    """The methods of `/align`, their settings, and the one that suits the default model."""
+    return MethodList(
+        default=await state.models.run(_own, state),
+        methods=[
+            MethodInfo(
+                name=name,
+                group=group,
+                explanation=text,
+                settings={
+                    key: field.default for key, field in settings_of(name).model_fields.items()
+                },
+            )
+            for name, (group, text) in EXPLANATIONS.items()
+        ],
+    )
+
+
+def _own(state: State) -> str:
+    return state.models.encoder().preset.alignment.method
