@@ -48,22 +48,23 @@ def spans_of(tags: Sequence[str], scheme: str = "iob2") -> list[Span]:
     :raises TagError: if a tag has another form, or continues what did not begin.
     """
     letters = _scheme(scheme)
+    must_end = letters.last != letters.inside
     spans: list[Span] = []
-    open_label: str | None = None
+    open_label: str | None = None  # of the span before, if it may go on
     for place, tag in enumerate(tags):
         letter, label = _split(tag, place, letters, scheme)
-        goes_on = letter in (letters.inside, letters.last) and letter not in letters[::3]
+        goes_on = letter in (letters.inside, letters.last)
         if goes_on and label != open_label:
             before = f"'{tags[place - 1]}'" if place else "the start of the sentence"
             raise TagError(f"tag '{tag}' continues a span, but stands after {before}", place)
-        if open_label is not None and not goes_on and letters.last != letters.inside:
+        if open_label is not None and must_end and not goes_on:
             raise TagError(f"tag '{tag}' stands where '{tags[place - 1]}' must go on", place)
         if goes_on:
             spans[-1] = Span(spans[-1].start, place + 1, label)
         elif letter != OUTSIDE:
             spans.append(Span(place, place + 1, label))
         open_label = label if _may_go_on(letter, letters) else None
-    if open_label is not None and letters.last != letters.inside:
+    if open_label is not None and must_end:
         raise TagError(f"tag '{tags[-1]}' must go on, but the sentence ends", len(tags) - 1)
     return spans
 

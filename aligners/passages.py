@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bitext.errors import TooLongError
 from bitext.segmentation import Word, segment, sentences
 from bitext.types import Alignment, SentencePair
 
@@ -22,7 +23,7 @@ Vectors = NDArray[np.float32]
 
 BEADS = ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2), (1, 0), (0, 1))
 """How many source and target sentences may belong together, ties to the earlier ones."""
-JOIN_PENALTY = 0.02
+JOIN_PENALTY = 0.05
 """What each sentence beyond one on a side costs a bead, in cosine."""
 
 
@@ -43,22 +44,40 @@ class Passage(NamedTuple):
         return cls(words, [count for count, _ in kept], [part for _, part in kept])
 
 
-def align_passages(
-    aligner: Aligner, pairs: Sequence[tuple[Passage, Passage]]
-) -> list[Alignment]:
-    """One alignment of the words of both texts for each pair, in the order given."""
+def align_passages(aligner: Aligner, pairs: Sequence[tuple[Passage, Passage]]) -> list[Alignment]:
+    """One alignment of the words of both texts for each pair, in the order given.
+
+    :raises TooLongError: if a sentence has more pieces than the model takes; its ``sentence`` is
+        then the number of the pair, from 0.
+    """
     beads = _paired(aligner, pairs)
     places: list[tuple[int, int, int]] = []  # the pair, its first source and target word
     parts: list[SentencePair] = []
     for number, (source, target) in enumerate(pairs):
-        for i, j in beads[number]:
-            places.append((number, i[0], j[0]))
-            parts.append(SentencePair(_texts(source.words, i), _texts(target.words, j)))
+        for rows, columns in beads[number]:
+            places.append((number, rows[0], columns[0]))
+            parts.append(SentencePair(_texts(source.words, rows), _texts(target.words, columns)))
     found: list[list[tuple[tuple[int, int], float]]] = [[] for _ in pairs]
-    for (number, first, second), alignment in zip(places, aligner.align(parts), strict=True):
+    alignments = _aligned(aligner, parts, [number for number, _, _ in places])
+    for (number, first, second), alignment in zip(places, alignments, strict=True):
         for (i, j), score in zip(alignment.links, alignment.scores, strict=True):
             found[number].append(((i + first, j + second), score))
     return [Alignment.of(scored) for scored in found]
+
+
+def _aligned(
+    aligner: Aligner, parts: Sequence[SentencePair], owners: Sequence[int]
+) -> list[Alignment]:
+    try:
+        return aligner.align(parts)
+    except TooLongError as error:
+        side, part = divmod(error.sentence, len(parts))
+        raise _too_long(error, owners[part], side) from None
+
+
+def _too_long(error: TooLongError, number: int, side: int) -> TooLongError:
+    name = f"pair {number + 1}, {('source', 'target')[side]}"
+    return TooLongError(error.reason, sentence=number, name=name)
 
 
 def _texts(words: Sequence[Word], place: tuple[int, int]) -> list[str]:
@@ -76,13 +95,21 @@ def _paired(aligner: Aligner, pairs: Sequence[tuple[Passage, Passage]]) -> list[
     if all(len(side.texts) == 1 for side in sides):
         vectors = np.zeros((len(texts), 1), np.float32)  # nothing to choose
     else:
-        vectors = aligner.encoder.sentences(texts, too_long=aligner.too_long)
+        vectors = _vectors(aligner, texts, [n for n, side in enumerate(sides) for _ in side.texts])
     ends = np.cumsum([len(side.texts) for side in sides])
     split = np.split(vectors, ends[:-1])
     return [
         _in_words(pair_sentences(first, second, source.lengths, target.lengths), source, target)
         for (source, target), first, second in zip(pairs, split[::2], split[1::2], strict=True)
     ]
+
+
+def _vectors(aligner: Aligner, texts: Sequence[str], owners: Sequence[int]) -> Vectors:
+    try:
+        return aligner.encoder.sentences(texts, too_long=aligner.too_long)
+    except TooLongError as error:
+        number, side = divmod(owners[error.sentence], 2)
+        raise _too_long(error, number, side) from None
 
 
 def _in_words(beads: Sequence[Bead], source: Passage, target: Passage) -> list[Bead]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from heapq import nlargest
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aligners.strategies import STRATEGIES, Evidence, Interval
 from bitext.errors import InputError, UnknownNameError, choose_from
@@ -51,7 +50,7 @@ class Rules:
     """
 
     strategy: str = "mass"  # one of STRATEGIES
-    gap: int = 1  # words between linked words that longest-run bridges
+    gap: int = 2  # words between linked words that longest-run bridges
     punctuation: bool = False  # keep punctuation however it is linked
     disjoint: bool = True  # spans that lie apart in the source never overlap in the target
 
@@ -81,7 +80,7 @@ def project(
     alignment: Alignment,
     source: Sequence[str],
     target: Sequence[str],
-    rules: Rules = Rules(),  # noqa: B008  (frozen)
+    rules: Rules = Rules(),
 ) -> list[Projection]:
     """Carry ``spans`` of the words ``source`` over ``alignment`` to the words ``target``.
 
