@@ -14,8 +14,8 @@ from html.entities import html5
 from bitext.errors import InputError
 
 HTML_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source")
-    + ("track", "wbr")
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source"}
+    | {"track", "wbr"}
 )
 """The elements of HTML that never have content."""
 

@@ -2,8 +2,9 @@
 
 Elements are projected as spans. What then crosses is resolved in this order: an element is widened
 until it holds all that it holds in the source; of two that lie side by side in the source, the
-surer keeps the words that both want and the other is cut. No element is ever split in two. Points
-(``<x/>``) go to the gap between words that the fewest links cross, near ones counting more.
+surer keeps the words that both want and the other is cut. No element is ever split in two. A point
+(``<x/>``) that touches a word on one side only goes with that word, as a footnote's mark does; any
+other to the gap between words that the fewest links cross, near ones counting more.
 """
 
 from __future__ import annotations
@@ -158,7 +159,28 @@ class _Points:
         return node.start > 0 and not self.source[node.start - 1].isspace()
 
     def gap(self, placed: Placed, allowed: Sequence[int]) -> tuple[int, float]:
-        """The best of the ``allowed`` gaps, and the share of link mass that does not cross it."""
+        """The best of the ``allowed`` gaps, and how sure it is."""
+        beside = self._beside_its_word(placed)
+        if beside is not None and beside[0] in allowed:
+            return beside
+        return self._least_crossed(placed, allowed)
+
+    def _beside_its_word(self, placed: Placed) -> tuple[int, float] | None:
+        """The gap beside what translates the one word that a point touches; its link's score."""
+        before, place = placed.source.start, placed.node.start
+        left = self.source_words[before - 1] if before else None
+        right = self.source_words[before] if before < len(self.source_words) else None
+        touches_left = left is not None and left.end == place and _is_word(left)
+        touches_right = right is not None and right.start == place and _is_word(right)
+        if touches_left == touches_right:
+            return None
+        word = before - 1 if touches_left else before
+        scored = zip(self.alignment.links, self.alignment.scores, strict=True)
+        linked = [(j + touches_left, score) for (i, j), score in scored if i == word]
+        return (max(linked) if touches_left else min(linked)) if linked else None
+
+    def _least_crossed(self, placed: Placed, allowed: Sequence[int]) -> tuple[int, float]:
+        """The gap that the fewest links cross, and the share of link mass that does not."""
         before = placed.source.start
         scored = list(zip(self.alignment.links, self.alignment.scores, strict=True))
         weights = [score * NEARNESS ** _steps(i, before) for (i, _), score in scored]
@@ -179,6 +201,10 @@ class _Points:
         equal = [gap for gap in allowed if crossed[gap] <= best + 1e-9]
         gap = equal[0] if self.leans_left(placed.node) else equal[-1]
         return gap, max(0.0, 1 - best / total)
+
+
+def _is_word(word: Word) -> bool:
+    return any(character.isalnum() for character in word.text)
 
 
 def _steps(word: int, before: int) -> int:
