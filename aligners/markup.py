@@ -209,11 +209,11 @@ class _Parser:
             )
         node.end, node.closing = len(self.pieces), tag
         if not "".join(plain for plain, _ in self.pieces[node.start :]).strip():
-            _make_point(node, "".join(raw for _, raw in self.pieces[node.start :]))
+            _make_point(node)
 
 
-def _make_point(node: Node, space: str) -> None:
-    """An element without text travels in one piece, with the points that it holds."""
+def _make_point(node: Node) -> None:
+    """An element without text travels in one piece, with the points but not the spaces it holds."""
     inner = "".join(child.opening for child in node.children)
-    node.opening = f"{node.opening}{inner}{space}{node.closing}"
+    node.opening = f"{node.opening}{inner}{node.closing}"
     node.closing, node.children, node.is_point = "", [], True

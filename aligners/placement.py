@@ -160,13 +160,15 @@ class _Points:
 
     def gap(self, placed: Placed, allowed: Sequence[int]) -> tuple[int, float]:
         """The best of the ``allowed`` gaps, and how sure it is."""
-        beside = self._beside_its_word(placed)
-        if beside is not None and beside[0] in allowed:
-            return beside
+        touched = self._touched(placed)
+        if touched is not None:
+            beside = self._beside(touched, before=placed.source.start)
+            if beside is not None and beside[0] in allowed:
+                return beside
         return self._least_crossed(placed, allowed)
 
-    def _beside_its_word(self, placed: Placed) -> tuple[int, float] | None:
-        """The gap beside what translates the one word that a point touches; its link's score."""
+    def _touched(self, placed: Placed) -> int | None:
+        """The one word that a point touches, if it does not touch two."""
         before, place = placed.source.start, placed.node.start
         left = self.source_words[before - 1] if before else None
         right = self.source_words[before] if before < len(self.source_words) else None
@@ -174,10 +176,14 @@ class _Points:
         touches_right = right is not None and right.start == place and _is_word(right)
         if touches_left == touches_right:
             return None
-        word = before - 1 if touches_left else before
+        return before - 1 if touches_left else before
+
+    def _beside(self, word: int, before: int) -> tuple[int, float] | None:
+        """The gap on the same side of what translates ``word``, and the score of its link."""
+        left = word < before
         scored = zip(self.alignment.links, self.alignment.scores, strict=True)
-        linked = [(j + touches_left, score) for (i, j), score in scored if i == word]
-        return (max(linked) if touches_left else min(linked)) if linked else None
+        linked = [(j + left, score) for (i, j), score in scored if i == word]
+        return (max(linked) if left else min(linked)) if linked else None
 
     def _least_crossed(self, placed: Placed, allowed: Sequence[int]) -> tuple[int, float]:
         """The gap that the fewest links cross, and the share of link mass that does not."""
@@ -185,8 +191,8 @@ class _Points:
         scored = list(zip(self.alignment.links, self.alignment.scores, strict=True))
         weights = [score * NEARNESS ** _steps(i, before) for (i, _), score in scored]
         total = sum(weights)
+        share = before / max(len(self.source_words), 1) * len(self.target_words)
         if not total:
-            share = before / max(len(self.source_words), 1) * len(self.target_words)
             return min(allowed, key=lambda gap: abs(gap - share)), 0.0
         crossed = {
             gap: sum(
@@ -197,10 +203,11 @@ class _Points:
             for gap in allowed
         }
         best = min(crossed.values())
-        # Where unlinked words leave a choice, stay with the word that the point leans on.
         equal = [gap for gap in allowed if crossed[gap] <= best + 1e-9]
-        gap = equal[0] if self.leans_left(placed.node) else equal[-1]
-        return gap, max(0.0, 1 - best / total)
+        # Where that leaves a choice, stay with the next word, or the one that the point leans on.
+        word = before - 1 if self.leans_left(placed.node) else before
+        wanted = self._beside(word, before) or (share, 0.0)
+        return min(equal, key=lambda gap: abs(gap - wanted[0])), max(0.0, 1 - best / total)
 
 
 def _is_word(word: Word) -> bool:
