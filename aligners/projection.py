@@ -193,21 +193,24 @@ def _draft(span: Span, evidence: Evidence, marks: Marks, rules: Rules) -> _Draft
     proposal = STRATEGIES[rules.strategy](evidence, rules.gap)
     if not proposal.intervals:
         return _Draft((), (proposal.reason,))
-    trimmed = [_trim(span, each, marks, rules) for each in proposal.intervals]
+    trimmed = [_trim(span, each, evidence, marks, rules) for each in proposal.intervals]
     kept = tuple(dict.fromkeys(each for each in trimmed if each[0] < each[1]))
     if not kept:
         return _Draft((), ("punctuation",))
     return _Draft(kept, () if kept[0] == proposal.intervals[0] else ("trimmed",))
 
 
-def _trim(span: Span, interval: Interval, marks: Marks, rules: Rules) -> Interval:
-    """Take off marks at ends where the source span has none."""
+def _trim(
+    span: Span, interval: Interval, evidence: Evidence, marks: Marks, rules: Rules
+) -> Interval:
+    """Take off marks at ends where the source span has none, and what is then not linked."""
     start, end = interval
     if rules.punctuation:
         return interval
-    while start < end and marks[1][start] and not marks[0][span.start]:
+    off = [not mass for mass in evidence.inside]
+    while start < end and (off[start] or (marks[1][start] and not marks[0][span.start])):
         start += 1
-    while start < end and marks[1][end - 1] and not marks[0][span.end - 1]:
+    while start < end and (off[end - 1] or (marks[1][end - 1] and not marks[0][span.end - 1])):
         end -= 1
     return start, end
 
@@ -216,9 +219,10 @@ def _assign(
     spans: Sequence[Span], evidence: Sequence[Evidence], drafts: Sequence[_Draft]
 ) -> list[_Draft]:
     """Of the drafts with several intervals leave one each, chosen together."""
-    several = [index for index, draft in enumerate(drafts) if len(draft.intervals) > 1]
-    if not several:
+    if all(len(draft.intervals) < 2 for draft in drafts):
         return list(drafts)
+    if not _overlapping(spans, [draft.best for draft in drafts]):
+        return [_settled(draft, draft.best) for draft in drafts]  # each has its best
     order = [index for index, draft in enumerate(drafts) if draft.intervals]
     states: list[tuple[float, tuple[Interval | None, ...]]] = [(0.0, ())]
     for place, index in enumerate(order):

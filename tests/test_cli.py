@@ -167,7 +167,7 @@ def test_without_a_command_the_help_goes_to_stderr(run: Bitext, args: list[str])
         (
             ["algin"],
             "bitext: unknown command 'algin'; choose one of: adapt, align, download, embed, "
-            "evaluate, index, inspect, models, pretrain, retrieve, serve",
+            "evaluate, index, inspect, models, pretrain, project, retrieve, serve",
         ),
         (["alignment"], "bitext: unknown command 'alignment'; choose one of: adapt, align,"),
         (["evaluate alignment"], "bitext: unknown command 'evaluate alignment'; choose one of:"),

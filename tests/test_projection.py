@@ -126,6 +126,15 @@ def test_marks_are_trimmed_only_where_the_source_span_has_none() -> None:
     assert punctuated(Span(0, 3), "1-3").notes == ("punctuation",)
 
 
+# The span "Ann , who" is linked by its comma (1-0 and 1-3) and to "Anna": once the marks are off, what
+# is left would begin with "x", which has no link.
+def test_what_trimming_lays_bare_is_trimmed_too() -> None:
+    target = [",", "x", "Anna", ","]
+    alignment = Alignment.parse("0-2 1-0 1-3")
+    [found] = project([Span(0, 3)], alignment, SOURCE, target, Rules("min-max"))
+    assert interval(found) == (2, 3)
+
+
 # --- spans that compete
 
 
@@ -173,13 +182,14 @@ def test_nested_spans_may_share_words() -> None:
     st.sets(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=14),
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), max_size=5),
     st.sampled_from(sorted(STRATEGIES)),
+    st.lists(st.sampled_from(["a", ","]), min_size=14, max_size=14),
 )
 def test_every_span_comes_back_within_bounds_and_apart(
-    links: set[tuple[int, int]], places: list[tuple[int, int]], strategy: str
+    links: set[tuple[int, int]], places: list[tuple[int, int]], strategy: str, words: list[str]
 ) -> None:
     spans = [Span(start, min(start + length, 6)) for start, length in places]
     alignment = Alignment.of((link, 0.5 + link[1] / 20) for link in links)
-    found = project(spans, alignment, LETTERS[:6], LETTERS[:8], Rules(strategy))
+    found = project(spans, alignment, words[:6], words[6:], Rules(strategy))
     assert [each.source for each in found] == spans
     for each in found:
         assert 0 <= each.confidence <= 1
