@@ -27,7 +27,8 @@ NOTES = {
     "merged": "target words that are not linked to it were taken in between",
     "trimmed": "punctuation was taken off its ends",
     "cut": "words that another span holds were taken off",
-    "overlaps": "it shares words with a span that it does not touch in the source",
+    "overlaps": "it shares words with a span from which it lies apart in the source",
+    "widened": "it was stretched over the elements that it holds (markup)",
 }
 """What was done to a span that was carried over: note -> what it means."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,8 +128,8 @@ def test_marks_are_trimmed_only_where_the_source_span_has_none() -> None:
     assert punctuated(Span(0, 3), "1-3").notes == ("punctuation",)
 
 
-# The span "Ann , who" is linked by its comma (1-0 and 1-3) and to "Anna": once the marks are off, what
-# is left would begin with "x", which has no link.
+# The span "Ann , who" is linked to "Anna" and by its comma (1-0 and 1-3): once the marks are off,
+# what is left would begin with "x", which has no link.
 def test_what_trimming_lays_bare_is_trimmed_too() -> None:
     target = [",", "x", "Anna", ","]
     alignment = Alignment.parse("0-2 1-0 1-3")
@@ -203,6 +205,13 @@ def test_every_span_comes_back_within_bounds_and_apart(
 
 def _apart(first: Span, second: Span) -> bool:
     return first.end <= second.start or second.end <= first.start
+
+
+def test_the_page_tells_every_strategy_note_and_reason() -> None:
+    page = Path(__file__).parents[1] / "docs" / "tasks-project.md"
+    text = page.read_text(encoding="utf-8")
+    missing = [name for name in (*STRATEGIES, *NOTES, *LOST) if f"`{name}`" not in text]
+    assert missing == []
 
 
 # --- what is refused
