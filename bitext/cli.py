@@ -40,6 +40,10 @@ from bitext.errors import BitextError, UnknownNameError, choose_from
 # name (a group's name comes first) -> (module:function, what --help says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "align": ("aligners.commands:align", "Align the words of sentence pairs."),
+    "project": (
+        "aligners.projection_commands:project",
+        "Carry tags, spans or markup over to translations.",
+    ),
     "symmetrize": (
         "aligners.link_commands:symmetrize",
         "Make one alignment of two directed ones.",

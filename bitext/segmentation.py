@@ -75,3 +75,16 @@ def _is_space(character: str) -> bool:
 def _is_visible(character: str) -> bool:
     """Whether a word may consist of it: no space, no control, no joiner or direction mark."""
     return unicodedata.category(character) != "Cf" and not _is_space(character)
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of ``text`` begin and end, in code points, by Unicode's rules (UAX 29).
+
+    Together they cover the text; spaces belong to the sentence before them. A line end ends a
+    sentence.
+
+    Example: ``sentences("Hi! You?")`` -> ``[(0, 4), (4, 8)]``
+    """
+    from icu4py.breakers import SentenceBreaker
+
+    return list(_code_points(text, SentenceBreaker(text, "root").segments()))
