@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aligners.chunks import chunked
 from aligners.comparison import Compared, Units
 from aligners.detail import PairDetail, detail_of
 from aligners.methods import Method
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
 """Similarities of one pair that are held at once, such as 5000 by 5000; about 1 GB at the peak."""
-CHUNK_WORDS = 40_000
-"""Words after which a chunk of a stream is full, so that long sentences do not fill the memory."""
 
 
 class Aligner:
@@ -118,23 +117,31 @@ class Aligner:
         return self.align_methods(pairs, [self.method])[self.method]
 
     def align_methods(
-        self, pairs: Sequence[SentencePair], methods: Iterable[str]
+        self, pairs: Sequence[SentencePair], methods: Iterable[str], *, first: int = 1
     ) -> dict[str, list[Alignment]]:
         """The alignments of several methods, from one encoding of the sentences.
 
+        :param first: what errors call the first pair.
         :raises UnknownNameError: if a method does not exist.
         """
-        return self._align(pairs, list(methods), first=1)
+        chosen = {name: Method.parse(name) for name in methods}
+        compared = self._compare_all(pairs, first)
+        return {name: self._choose(method, compared) for name, method in chosen.items()}
 
     def details(
-        self, pairs: Sequence[SentencePair], methods: Iterable[str] | None = None
+        self,
+        pairs: Sequence[SentencePair],
+        methods: Iterable[str] | None = None,
+        *,
+        first: int = 1,
     ) -> list[PairDetail]:
         """Similarities, probabilities and null words beside the alignments, a pair each.
 
         :param methods: by default the aligner's own.
+        :param first: what errors call the first pair.
         """
         chosen = {name: Method.parse(name) for name in methods or [self.method]}
-        compared = self._compare_all(pairs, first=1)
+        compared = self._compare_all(pairs, first)
         found = {name: self._choose(method, compared) for name, method in chosen.items()}
         return [
             detail_of(
@@ -156,20 +163,10 @@ class Aligner:
 
         :param chunk: how many pairs are encoded together, at least 1; fewer where they are long.
         """
-        if chunk < 1:
-            raise InputError(f"chunk must be at least 1, got {chunk}")
         first = 1
-        for batch in _chunks(pairs, chunk):
-            yield from self._align(batch, [self.method], first=first)[self.method]
+        for batch in chunked(pairs, chunk, lambda pair: pair):
+            yield from self.align_methods(batch, [self.method], first=first)[self.method]
             first += len(batch)
-
-    def _align(
-        self, pairs: Sequence[SentencePair], methods: Sequence[str], *, first: int
-    ) -> dict[str, list[Alignment]]:
-        """Align ``pairs``, which errors count from ``first``."""
-        chosen = {method: Method.parse(method) for method in methods}
-        compared = self._compare_all(pairs, first)
-        return {name: self._choose(method, compared) for name, method in chosen.items()}
 
     def _choose(self, method: Method, compared: Sequence[Compared | None]) -> list[Alignment]:
         """The alignments of one method; none where a side has no units."""
@@ -260,17 +257,3 @@ def _words(pair: SentencePair, side: str, number: int) -> Sequence[str]:
     if isinstance(words, str):
         raise InputError(f"pair {number}: the {side} is raw text; split it into words first")
     return words
-
-
-def _chunks(pairs: Iterable[SentencePair], size: int) -> Iterator[list[SentencePair]]:
-    """Lists of ``size`` pairs, or of fewer with ``CHUNK_WORDS`` words."""
-    chunk: list[SentencePair] = []
-    words = 0
-    for pair in pairs:
-        chunk.append(pair)
-        words += len(pair.source) + len(pair.target)
-        if len(chunk) >= size or words >= CHUNK_WORDS:
-            yield chunk
-            chunk, words = [], 0
-    if chunk:
-        yield chunk

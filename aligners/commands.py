@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, tee
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from bitext.errors import MismatchError, TooLongError
+from aligners.options import (
+    AlignerChoice,
+    AsJson,
+    ChunkSize,
+    Detail,
+    Devices,
+    Distortion,
+    Format,
+    Gold,
+    Methods,
+    Output,
+    PairScores,
+    Processes,
+    Raw,
+    Restart,
+    Scores,
+    SimilarityOption,
+    Target,
+    Threshold,
+    Unit,
+    devices_of,
+)
+from bitext.errors import InputError, MismatchError
 from bitext.gold import check_gold_index, gold_from_zero, read_gold_of
 from bitext.progress import report_progress
-from bitext.text import (
-    atomic_write,
-    name_of,
-    read_alignments,
-    read_bitext,
-    read_gold,
-    read_parallel,
-    words,
-)
-from bitext.types import Alignment, GoldAlignment, SentencePair, Side
+from bitext.text import as_input_error, atomic_bytes, name_of, read_alignments, read_gold
+from bitext.types import Alignment, GoldAlignment, SentencePair
 from encoders.options import (
     AllowDownload,
-    AsJson,
-    Device,
     Dtype,
     GoldIndex,
     Layer,
@@ -36,67 +48,43 @@ from encoders.options import (
     Revision,
     ShowProgress,
     TooLong,
-    load_encoder,
 )
 from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
+    from aligners.batch import Made
+    from bitext.resumable import Setting, Watched
     from bitext.scoring import AlignmentScore
 
-Offsets = list[tuple[int, int]]
-
-Target = Annotated[
-    str | None, typer.Argument(help="The target sentences, if FILE has the source ones only.")
-]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        help="argmax, backward, forward, itermax, mwmf or softmax; default: the model's own."
-    ),
-]
-Unit = Annotated[
-    str | None, typer.Option(help="What is matched: piece or word; default: the model's own.")
-]
-Distortion = Annotated[
-    float | None,
-    typer.Option(help="How much distant positions count less, 0 to 1; default: the model's own."),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(help="Drop links that score less, 0 to 1; default: the model's own."),
-]
-Chunk = Annotated[int, typer.Option(min=1, help="Pairs read and aligned at a time.")]
-Scores = Annotated[bool, typer.Option("--scores", help="Pharaoh with scores: 0-0:0.9134.")]
-Gold = Annotated[Path | None, typer.Option(help="Score against this file, on stderr.")]
-
-
-class _Input(NamedTuple):
-    """One pair as it is aligned and, of raw text, where its words stand."""
-
-    pair: SentencePair
-    offsets: tuple[Offsets, Offsets] | None = None
+logger = logging.getLogger(__name__)
 
 
 def align(
     file: Annotated[str, typer.Argument(help="Lines of 'source TAB target'; - is stdin.")],
     target: Target = None,
-    method: Method = None,
+    method: Methods = None,
     layer: Layer = None,
     model: Model = BUNDLED,
     revision: Revision = None,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Devices = "cpu",
+    processes: Processes = None,
     unit: Unit = None,
+    similarity: SimilarityOption = None,
     distortion: Distortion = None,
     threshold: Threshold = None,
     too_long: TooLong = "error",
-    chunk: Chunk = 256,
-    raw: Annotated[bool, typer.Option("--raw", help="Segment raw text into words.")] = False,
+    chunk: ChunkSize = 256,
+    raw: Raw = False,
+    format: Format = None,
     as_json: AsJson = False,
     scores: Scores = False,
+    detail: Detail = False,
+    pair_scores: PairScores = False,
     gold: Gold = None,
     gold_index: GoldIndex = None,
-    output: Annotated[Path | None, typer.Option(help="Write here, all or nothing.")] = None,
+    output: Output = None,
+    restart: Restart = False,
     allow_download: AllowDownload = False,
     progress: ShowProgress = None,
 ) -> None:
@@ -104,39 +92,59 @@ def align(
 
     Words are what spaces separate, unless --raw is given.
     """
-    from aligners.aligner import Aligner, check_choices
+    from aligners.batch import Task
+    from aligners.inputs import chunks, read_pairs, segmented, split, watched
+    from aligners.output import Style
+    from aligners.workers import working
 
-    check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
-    inputs = _read(file, target, raw)
-    expected = None
-    if gold is not None:
-        held = list(inputs)
-        expected = read_gold_of(gold, gold_index, [item.pair for item in held])
-        inputs = iter(held)
-    encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
-    aligner = Aligner(
-        encoder,
-        method=method,
+    if restart and output is None:
+        raise InputError("--restart is for --output FILE, of which there is none")
+    style = Style.of(format, as_json=as_json, scores=scores, detail=detail, pair_scores=pair_scores)
+    choice = AlignerChoice(
+        model,
+        revision,
+        dtype,
+        allow_download=allow_download,
+        methods=tuple(method or ()),
         layer=layer,
         unit=unit,
+        similarity=similarity,
         distortion=distortion,
         threshold=threshold,
         too_long=too_long,
     )
-    inputs, pairs = tee(inputs)
-    found = []
+    names = tuple(name_of(path) for path in (file, target) if path is not None)
+    task = Task(choice, style, names, keep=gold is not None)
+    task.check()
+    devices = devices_of(device, processes)
+    prepare = segmented if raw else split
+    pairs = watched(read_pairs(file, target))
+    expected: list[GoldAlignment] = []
+    if gold is not None:
+        held = list(pairs)
+        expected = read_gold_of(gold, gold_index, [prepare(pair).pair for pair in held])
+        pairs = watched(held)
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the links on one terminal would mix
-    with _output(output) as out, report_progress("pairs", show=progress) as done:
-        stream = aligner.align_stream((item.pair for item in pairs), chunk=chunk)
-        for alignment, item in zip(_naming(file, stream), inputs, strict=True):
-            print(_line(item, alignment, as_json, scores), file=out, flush=output is None)
-            done(1)
-            if expected is not None:
-                found.append(alignment)
-    if gold is not None and expected is not None:
-        score = _score(gold, found, expected, gold_index, aligner.signature)
-        print(_score_line(score, as_json), file=sys.stderr)
+    found: dict[str, list[Alignment]] = {}
+    with working(task, devices) as team:
+        settings = task.settings(team.made_by, raw=raw, chunk=chunk)
+        with (
+            _opened(output, settings, pairs, names, restart, gold is not None) as write,
+            report_progress("pairs", show=progress) as done,
+        ):
+            if pairs.mark.items:
+                done(pairs.mark.items)
+            for made in team.make_all(chunks(pairs, chunk, prepare)):
+                write(made)
+                done(made.pairs)
+                for name, alignments in made.alignments.items():
+                    found.setdefault(name, []).extend(alignments)
+        signatures = team.made_by.signatures
+    if gold is not None:
+        for name, alignments in found.items():
+            score = _score(gold, alignments, expected, gold_index, signatures[name])
+            print(_score_line(score, style.format == "jsonl"), file=sys.stderr)
 
 
 def evaluate_alignment(
@@ -160,67 +168,42 @@ def evaluate_alignment(
     print(_score_line(score, as_json))
 
 
-# --- reading
-
-
-def _read(file: str, target: str | None, raw: bool) -> Iterator[_Input]:
-    """The pairs of one or two files; the first is read at once, so that bad input shows early."""
-    pairs = read_bitext(file) if target is None else read_parallel(file, target)
-    inputs = map(_segmented if raw else _split, pairs)
-    return chain([next(inputs)], inputs)
-
-
-def _split(pair: SentencePair) -> _Input:
-    return _Input(SentencePair(words(_text(pair.source)), words(_text(pair.target))))
-
-
-def _segmented(pair: SentencePair) -> _Input:
-    from bitext.segmentation import segment
-
-    source, target = segment(_text(pair.source)), segment(_text(pair.target))
-    offsets = ([(w.start, w.end) for w in source], [(w.start, w.end) for w in target])
-    return _Input(SentencePair([w.text for w in source], [w.text for w in target]), offsets)
-
-
-def _text(side: Side) -> str:
-    assert isinstance(side, str), "files hold raw text"
-    return side
-
-
 # --- writing
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[IO[str]]:
+def _opened(
+    path: Path | None,
+    settings: dict[str, Setting],
+    pairs: Watched[SentencePair],
+    names: Sequence[str],
+    restart: bool,
+    held: bool,
+) -> Iterator[Callable[[Made], None]]:
+    """Where text goes; of ``pairs``, those are passed over that an earlier run has done.
+
+    :param held: whether all pairs are in memory, and their alignments wanted: such a run is short,
+        and a half of it could not be scored.
+    """
+    from bitext.resumable import packer, resumable_write
+
     if path is None:
-        yield sys.stdout
-    else:
-        with atomic_write(path) as file:
-            yield file
+        yield lambda made: print(made.text, end="", flush=True)
+        return
+    pack = packer(path)
+    if held:
+        with atomic_bytes(path) as file:
+            yield lambda made: _write(path, file, pack(made.text))
+        return
+    with resumable_write(path, settings, restart=restart) as out:
+        out.skip(pairs, " and ".join(names))
+        logger.info("%d pairs are done already", out.mark.items)
+        yield lambda made: out.write(pack(made.text), made.mark)
 
 
-def _naming(file: str, alignments: Iterable[Alignment]) -> Iterator[Alignment]:
-    """Put the file before the number of a pair, which is its line."""
-    try:
-        yield from alignments
-    except TooLongError as error:
-        raise error.called(f"{name_of(file)}, {error.name}") from None
-
-
-def _line(item: _Input, alignment: Alignment, as_json: bool, scores: bool) -> str:
-    scored = zip(alignment.links, alignment.scores, strict=True)
-    if not as_json:
-        if scores:
-            return " ".join(f"{i}-{j}:{score:.4f}" for (i, j), score in scored)
-        return str(alignment)
-    record: dict[str, Any] = {
-        "source_words": item.pair.source,
-        "target_words": item.pair.target,
-        "links": [{"source": i, "target": j, "score": round(s, 6)} for (i, j), s in scored],
-    }
-    if item.offsets is not None:
-        record["source_offsets"], record["target_offsets"] = item.offsets
-    return json.dumps(record, ensure_ascii=False)
+def _write(path: Path, file: IO[bytes], data: bytes) -> None:
+    with as_input_error(path):
+        file.write(data)
 
 
 def _score(
