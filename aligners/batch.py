@@ -29,27 +29,8 @@ class Task:
     names: tuple[str, ...]
     keep: bool = False
 
-    def check(self) -> None:
-        """:raises BitextError: if it could not be done whatever the model."""
-        self.choice.check()
-        self.style.check_methods(len(self.choice.methods))
-
     def on(self, device: str) -> Task:
         return replace(self, choice=self.choice.on(device))
-
-    def settings(self, made_by: MadeBy, *, raw: bool, chunk: int) -> dict[str, Setting]:
-        """What changes the text, for the journal of an output."""
-        style = self.style
-        return {
-            "aligner": list(made_by.signatures.values()),
-            "too_long": self.choice.too_long,
-            "format": style.format,
-            "detail": style.detail,
-            "pair_scores": style.pair_scores,
-            "temperature": f"{made_by.temperature:g}" if style.needs_details else "none",
-            "raw": raw,
-            "chunk": chunk,  # which pairs are encoded together shows in the last digits of scores
-        }
 
 
 class Made(NamedTuple):
@@ -60,15 +41,6 @@ class Made(NamedTuple):
     mark: Mark
     alignments: Mapping[str, list[Alignment]]
     """By method, if they are wanted."""
-
-
-class MadeBy(NamedTuple):
-    """What a :class:`Maker` chose where the task left it to the model."""
-
-    signatures: dict[str, str]
-    """By method."""
-    temperature: float
-    """Of the probabilities of details."""
 
 
 class Maker:
@@ -82,9 +54,23 @@ class Maker:
         self.methods = methods or [self.aligner.method]
 
     @property
-    def made_by(self) -> MadeBy:
-        signatures = {method: self.aligner.signature_of(method) for method in self.methods}
-        return MadeBy(signatures, self.aligner.temperature)
+    def signatures(self) -> dict[str, str]:
+        """All that changes the links, by method."""
+        return {method: self.aligner.signature_of(method) for method in self.methods}
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """All that changes the text of a chunk, by name."""
+        style = self.task.style
+        temperature = f"{self.aligner.temperature:g}" if style.needs_details else "none"
+        return {
+            "aligner": list(self.signatures.values()),
+            "too_long": self.aligner.too_long,
+            "format": style.format,
+            "detail": style.detail,
+            "pair_scores": style.pair_scores,
+            "temperature": temperature,
+        }
 
     def make(self, chunk: Chunk) -> Made:
         """Align a chunk.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,7 +38,7 @@ from bitext.errors import InputError, MismatchError
 from bitext.gold import check_gold_index, gold_from_zero, read_gold_of
 from bitext.progress import report_progress
 from bitext.text import as_input_error, atomic_bytes, name_of, read_alignments, read_gold
-from bitext.types import Alignment, GoldAlignment, SentencePair
+from bitext.types import Alignment, GoldAlignment
 from encoders.options import (
     AllowDownload,
     Dtype,
@@ -53,7 +53,9 @@ from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
     from aligners.batch import Made
-    from bitext.resumable import Setting, Watched
+    from aligners.inputs import Source
+    from aligners.workers import Team
+    from bitext.resumable import Setting
     from bitext.scoring import AlignmentScore
 
 logger = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ def align(
     Words are what spaces separate, unless --raw is given.
     """
     from aligners.batch import Task
-    from aligners.inputs import chunks, read_pairs, segmented, split, watched
+    from aligners.inputs import Source
     from aligners.output import Style
     from aligners.workers import working
 
@@ -113,37 +115,26 @@ def align(
         threshold=threshold,
         too_long=too_long,
     )
-    names = tuple(name_of(path) for path in (file, target) if path is not None)
-    task = Task(choice, style, names, keep=gold is not None)
-    task.check()
+    choice.check()
+    style.check_methods(len(choice.methods))
     devices = devices_of(device, processes)
-    prepare = segmented if raw else split
-    pairs = watched(read_pairs(file, target))
-    expected: list[GoldAlignment] = []
-    if gold is not None:
-        held = list(pairs)
-        expected = read_gold_of(gold, gold_index, [prepare(pair).pair for pair in held])
-        pairs = watched(held)
+    source = Source(file, target, raw=raw, chunk=chunk)
+    expected = None if gold is None else read_gold_of(gold, gold_index, source.hold())
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the links on one terminal would mix
-    found: dict[str, list[Alignment]] = {}
-    with working(task, devices) as team:
-        settings = task.settings(team.made_by, raw=raw, chunk=chunk)
-        with (
-            _opened(output, settings, pairs, names, restart, gold is not None) as write,
-            report_progress("pairs", show=progress) as done,
-        ):
-            if pairs.mark.items:
-                done(pairs.mark.items)
-            for made in team.make_all(chunks(pairs, chunk, prepare)):
-                write(made)
-                done(made.pairs)
-                for name, alignments in made.alignments.items():
-                    found.setdefault(name, []).extend(alignments)
-        signatures = team.made_by.signatures
-    if gold is not None:
+    with working(Task(choice, style, source.names, keep=gold is not None), devices) as team:
+        settings = {**team.settings, "raw": raw, "chunk": chunk}
+        if output is None:
+            opened = _on_stdout()
+        elif gold is None:
+            opened = _resuming(output, settings, source, restart)
+        else:  # all pairs are in memory, and half of them could not be scored
+            opened = _at_once(output)
+        with opened as write, report_progress("pairs", show=progress) as done:
+            found = _write_all(team, source, write, done)
+    if gold is not None and expected is not None:
         for name, alignments in found.items():
-            score = _score(gold, alignments, expected, gold_index, signatures[name])
+            score = _score(gold, alignments, expected, gold_index, team.signatures[name])
             print(_score_line(score, style.format == "jsonl"), file=sys.stderr)
 
 
@@ -171,39 +162,56 @@ def evaluate_alignment(
 # --- writing
 
 
-@contextmanager
-def _opened(
-    path: Path | None,
-    settings: dict[str, Setting],
-    pairs: Watched[SentencePair],
-    names: Sequence[str],
-    restart: bool,
-    held: bool,
-) -> Iterator[Callable[[Made], None]]:
-    """Where text goes; of ``pairs``, those are passed over that an earlier run has done.
+Write = Callable[["Made"], object]
 
-    :param held: whether all pairs are in memory, and their alignments wanted: such a run is short,
-        and a half of it could not be scored.
-    """
+
+def _write_all(
+    team: Team, source: Source, write: Write, done: Callable[[int], None]
+) -> dict[str, list[Alignment]]:
+    """Write what the pairs give that are left; the alignments by method, if they are wanted."""
+    found: dict[str, list[Alignment]] = {}
+    if before := source.pairs.mark.items:
+        done(before)
+    for made in team.make_all(source.chunks()):
+        write(made)
+        done(made.pairs)
+        for method, alignments in made.alignments.items():
+            found.setdefault(method, []).extend(alignments)
+    return found
+
+
+@contextmanager
+def _on_stdout() -> Iterator[Write]:
+    yield lambda made: print(made.text, end="", flush=True)
+
+
+@contextmanager
+def _at_once(path: Path) -> Iterator[Write]:
+    """All or nothing."""
+    from bitext.resumable import packer
+
+    pack = packer(path)
+    with atomic_bytes(path) as file:
+
+        def write(made: Made) -> None:
+            with as_input_error(path):
+                file.write(pack(made.text))
+
+        yield write
+
+
+@contextmanager
+def _resuming(
+    path: Path, settings: dict[str, Setting], source: Source, restart: bool
+) -> Iterator[Write]:
+    """Go on with what an earlier run has written; its pairs of ``source`` are passed over."""
     from bitext.resumable import packer, resumable_write
 
-    if path is None:
-        yield lambda made: print(made.text, end="", flush=True)
-        return
     pack = packer(path)
-    if held:
-        with atomic_bytes(path) as file:
-            yield lambda made: _write(path, file, pack(made.text))
-        return
     with resumable_write(path, settings, restart=restart) as out:
-        out.skip(pairs, " and ".join(names))
+        out.skip(source.pairs, " and ".join(source.names))
         logger.info("%d pairs are done already", out.mark.items)
         yield lambda made: out.write(pack(made.text), made.mark)
-
-
-def _write(path: Path, file: IO[bytes], data: bytes) -> None:
-    with as_input_error(path):
-        file.write(data)
 
 
 def _score(

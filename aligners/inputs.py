@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
 from aligners.chunks import chunked
 from bitext.formats.records import Offsets
 from bitext.resumable import Mark, Watched
-from bitext.text import read_bitext, read_parallel, words
+from bitext.text import name_of, read_bitext, read_parallel, words
 from bitext.types import SentencePair, Side
 
 
@@ -32,32 +32,47 @@ class Chunk(NamedTuple):
         return self.mark.items - len(self.inputs) + 1
 
 
-Prepare = Callable[[SentencePair], Input]
-"""From raw text to words."""
+class Source:
+    """The pairs of one file, or of two whose lines correspond, in chunks.
+
+    The first pair is read at once, so that bad input shows early.
+
+    :param raw: whether words are found by Unicode's rules, rather than by spaces.
+    :param chunk: pairs that are aligned together, at least 1.
+    :raises InputError: if the first pair cannot be read.
+    """
+
+    def __init__(self, file: str, target: str | None, *, raw: bool, chunk: int) -> None:
+        self.names = tuple(name_of(path) for path in (file, target) if path is not None)
+        """What messages call the files."""
+        self._prepare = _segmented if raw else _split
+        self._chunk = chunk
+        pairs = read_bitext(file) if target is None else read_parallel(file, target)
+        self.pairs = _watched(chain([next(pairs)], pairs))
+        """Raw, and hashed as they are read."""
+
+    def hold(self) -> list[SentencePair]:
+        """Read all pairs, which then can be read once more; as they are aligned."""
+        held = list(self.pairs)
+        self.pairs = _watched(held)
+        return [self._prepare(pair).pair for pair in held]
+
+    def chunks(self) -> Iterator[Chunk]:
+        inputs = map(self._prepare, self.pairs)
+        for chunk in chunked(inputs, self._chunk, lambda item: item.pair):
+            yield Chunk(chunk, self.pairs.mark)
 
 
-def read_pairs(file: str, target: str | None) -> Iterator[SentencePair]:
-    """The pairs of one or two files; the first is read at once, so that bad input shows early."""
-    pairs = read_bitext(file) if target is None else read_parallel(file, target)
-    return chain([next(pairs)], pairs)
+def _watched(pairs: Iterable[SentencePair]) -> Watched[SentencePair]:
+    return Watched(pairs, "{0.source}\0{0.target}".format)  # no line holds a NUL
 
 
-def watched(pairs: Iterable[SentencePair]) -> Watched[SentencePair]:
-    """Raw pairs, hashed; no line holds the NUL that parts the sides."""
-    return Watched(pairs, "{0.source}\0{0.target}".format)
-
-
-def chunks(pairs: Watched[SentencePair], size: int, prepare: Prepare) -> Iterator[Chunk]:
-    for inputs in chunked(map(prepare, pairs), size, lambda item: item.pair):
-        yield Chunk(inputs, pairs.mark)
-
-
-def split(pair: SentencePair) -> Input:
+def _split(pair: SentencePair) -> Input:
     """Words are what spaces and tabs separate."""
     return Input(SentencePair(words(_text(pair.source)), words(_text(pair.target))))
 
 
-def segmented(pair: SentencePair) -> Input:
+def _segmented(pair: SentencePair) -> Input:
     """Words are found by Unicode's rules."""
     from bitext.segmentation import segment
 

@@ -16,9 +16,10 @@ from multiprocessing.queues import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from aligners.batch import Made, MadeBy, Maker, Task
+from aligners.batch import Made, Maker, Task
 from aligners.inputs import Chunk
 from bitext.errors import BitextError
+from bitext.resumable import Setting
 
 CHUNKS_AHEAD = 4
 """Chunks a process that are read before their turn to be written; it bounds the memory."""
@@ -32,7 +33,14 @@ class Team(Protocol):
     """One process or several that make text of chunks."""
 
     @property
-    def made_by(self) -> MadeBy: ...
+    def signatures(self) -> dict[str, str]:
+        """Of each method."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """All that changes the text, by name."""
+        ...
 
     def make_all(self, chunks: Iterable[Chunk]) -> Iterator[Made]:
         """Yield what each chunk gives, in order."""
@@ -60,10 +68,8 @@ class Alone:
 
     def __init__(self, task: Task) -> None:
         self._maker = Maker(task)
-
-    @property
-    def made_by(self) -> MadeBy:
-        return self._maker.made_by
+        self.signatures = self._maker.signatures
+        self.settings = self._maker.settings
 
     def make_all(self, chunks: Iterable[Chunk]) -> Iterator[Made]:
         return map(self._maker.make, chunks)
@@ -75,10 +81,11 @@ class Together:
     def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
         self._pool = pool
         self._count = count
-        with _told_of_death(count), _interrupts_held():
-            asked = pool.submit(_made_by)
         with _told_of_death(count):
-            self.made_by = asked.result()  # one process fetches a model that is not here
+            with _interrupts_held():
+                asked = pool.submit(_describe)
+            # before another is started, so that one alone fetches a model that is not here
+            self.signatures, self.settings = asked.result()
 
     def make_all(self, chunks: Iterable[Chunk]) -> Iterator[Made]:
         """Yield in order.
@@ -162,8 +169,8 @@ def _maker() -> Maker:
     return Maker(_tasks[0])
 
 
-def _made_by() -> MadeBy:
-    return _maker().made_by
+def _describe() -> tuple[dict[str, str], dict[str, Setting]]:
+    return _maker().signatures, _maker().settings
 
 
 def _make(chunk: Chunk) -> Made:
