@@ -1,17 +1,17 @@
-"""The commands ``bitext align`` and ``bitext evaluate alignment``."""
+"""The command ``bitext align``."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aligners.evaluation_commands import score_found, score_line
 from aligners.options import (
     AlignerChoice,
     AsJson,
@@ -34,11 +34,11 @@ from aligners.options import (
     Unit,
     devices_of,
 )
-from bitext.errors import InputError, MismatchError
-from bitext.gold import check_gold_index, gold_from_zero, read_gold_of
+from bitext.errors import InputError
+from bitext.gold import read_gold_of
 from bitext.progress import report_progress
-from bitext.text import as_input_error, atomic_bytes, name_of, read_alignments, read_gold
-from bitext.types import Alignment, GoldAlignment
+from bitext.text import as_input_error, atomic_bytes
+from bitext.types import Alignment
 from encoders.options import (
     AllowDownload,
     Dtype,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from aligners.inputs import Source
     from aligners.workers import Team
     from bitext.resumable import Setting
-    from bitext.scoring import AlignmentScore
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +122,7 @@ def align(
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the links on one terminal would mix
     with working(Task(choice, style, source.names, keep=gold is not None), devices) as team:
+        # the chunk too: what is encoded together shows in the last digits of scores
         settings = {**team.settings, "raw": raw, "chunk": chunk}
         if output is None:
             opened = _on_stdout()
@@ -134,29 +134,8 @@ def align(
             found = _write_all(team, source, write, done)
     if gold is not None and expected is not None:
         for name, alignments in found.items():
-            score = _score(gold, alignments, expected, gold_index, team.signatures[name])
-            print(_score_line(score, style.format == "jsonl"), file=sys.stderr)
-
-
-def evaluate_alignment(
-    hypothesis: Annotated[str, typer.Argument(help="Links such as '0-0 1-2', a line a pair.")],
-    gold: Annotated[str, typer.Argument(help="Sure links '0-0' and possible ones '1p2'.")],
-    gold_index: GoldIndex = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The score as an object.")] = False,
-) -> None:
-    """Score word alignments against gold: AER, precision, recall and F1 of the whole corpus."""
-    from bitext import __version__
-
-    hypotheses = list(read_alignments(hypothesis))
-    expected = read_gold(gold)
-    if len(hypotheses) != len(expected):
-        raise MismatchError(
-            f"{name_of(hypothesis)} and {name_of(gold)} have {len(hypotheses)} and "
-            f"{len(expected)} lines; they must have one a pair"
-        )
-    expected = gold_from_zero(gold, expected, gold_index)
-    score = _score(gold, hypotheses, expected, gold_index, f"bitext {__version__}")
-    print(_score_line(score, as_json))
+            score = score_found(gold, alignments, expected, gold_index, team.signatures[name])
+            print(score_line(score, style.format == "jsonl"), file=sys.stderr)
 
 
 # --- writing
@@ -212,20 +191,3 @@ def _resuming(
         out.skip(source.pairs, " and ".join(source.names))
         logger.info("%d pairs are done already", out.mark.items)
         yield lambda made: out.write(pack(made.text), made.mark)
-
-
-def _score(
-    path: str | Path,
-    found: Sequence[Alignment],
-    gold: Sequence[GoldAlignment],
-    gold_index: int | None,
-    made_by: str,
-) -> AlignmentScore:
-    from bitext.scoring import evaluate
-
-    check_gold_index(path, gold, gold_index, hypotheses=found)
-    return evaluate(found, gold, signature=f"{made_by} | gold from {gold_index or 0}")
-
-
-def _score_line(score: AlignmentScore, as_json: bool) -> str:
-    return json.dumps(score.as_dict(), ensure_ascii=False) if as_json else str(score)

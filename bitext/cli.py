@@ -40,11 +40,17 @@ from bitext.errors import BitextError, UnknownNameError, choose_from
 # name (a group's name comes first) -> (module:function, what --help says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "align": ("aligners.commands:align", "Align the words of sentence pairs."),
+    "symmetrize": (
+        "aligners.link_commands:symmetrize",
+        "Make one alignment of two directed ones.",
+    ),
+    "remap": ("aligners.link_commands:remap_links", "Carry links to another tokenisation."),
+    "convert": ("aligners.link_commands:convert", "Write alignments in another format."),
     "embed": ("retrieval.commands:embed", "Turn sentences into vectors."),
     "index": ("retrieval.commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.commands:retrieve", "Find the nearest sentences of an index."),
     "evaluate alignment": (
-        "aligners.commands:evaluate_alignment",
+        "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
     ),
     "evaluate retrieval": (

@@ -16,12 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bitext import __version__
 from bitext.errors import InputError
 from bitext.types import Alignment, GoldAlignment, Link
 
 GOLD_INDEXES = (0, 1)
+
+
+class PairCounts(NamedTuple):
+    """What is counted in one pair, or in all of them."""
+
+    links: int = 0
+    sure: int = 0
+    possible: int = 0
+    """All possible links, the sure ones included."""
+    links_in_sure: int = 0
+    links_in_possible: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +99,25 @@ def evaluate(
     :param signature: what made the hypotheses, such as ``Aligner.signature``.
     :raises InputError: if they are not equally many.
     """
+    counts = count_pairs(hypotheses, gold)
+    total = PairCounts(*map(sum, zip(*counts, strict=True))) if counts else PairCounts()
+    return AlignmentScore(pairs=len(gold), **total._asdict(), signature=signature)
+
+
+def count_pairs(hypotheses: Sequence[Alignment], gold: Sequence[GoldAlignment]) -> list[PairCounts]:
+    """The counts of each pair, which :mod:`bitext.significance` resamples.
+
+    :raises InputError: if there is not one hypothesis a gold alignment.
+    """
     if len(hypotheses) != len(gold):
         raise InputError(f"{len(hypotheses)} alignments cannot be scored by {len(gold)} of gold")
-    found = [frozenset(hypothesis.links) for hypothesis in hypotheses]
-    return AlignmentScore(
-        pairs=len(gold),
-        links=sum(map(len, found)),
-        sure=sum(len(g.sure) for g in gold),
-        possible=sum(len(g.possible) for g in gold),
-        links_in_sure=sum(len(a & g.sure) for a, g in zip(found, gold, strict=True)),
-        links_in_possible=sum(len(a & g.possible) for a, g in zip(found, gold, strict=True)),
-        signature=signature,
-    )
+    counts = []
+    for hypothesis, expected in zip(hypotheses, gold, strict=True):
+        sure = sum(link in expected.sure for link in hypothesis.links)
+        possible = sum(link in expected.possible for link in hypothesis.links)
+        sizes = len(hypothesis.links), len(expected.sure), len(expected.possible)
+        counts.append(PairCounts(*sizes, sure, possible))
+    return counts
 
 
 def from_one(gold: Iterable[GoldAlignment]) -> list[GoldAlignment]:

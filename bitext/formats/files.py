@@ -23,7 +23,7 @@ jsonl       one JSON object, as ``bitext align --json`` prints            0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from bitext.formats.links import (
 from bitext.formats.naacl import read_naacl, write_naacl
 from bitext.formats.records import AlignedPair, Format, LineError, Numbering
 from bitext.text import name_of, open_lines
+from bitext.types import Alignment
 
 FORMATS: dict[str, Format] = {
     "pharaoh": Format(read_pharaoh, write_pharaoh, free=True),
@@ -97,6 +98,29 @@ def read_aligned(
 ) -> Iterator[AlignedPair]:
     """The pairs of an :class:`AlignedFile`."""
     return AlignedFile(path, format).pairs(numbering)
+
+
+def read_together(
+    files: Sequence[AlignedFile], numberings: Sequence[Numbering]
+) -> list[list[AlignedPair]]:
+    """All pairs of several files of the same sentences.
+
+    Where a format skips pairs without links, another file tells how many there are at the end; if
+    all do, the one that goes furthest.
+    """
+    found: list[list[AlignedPair]] = [[] for _ in files]
+    count = None
+    for skipping in (False, True):
+        for place, (file, numbering) in enumerate(zip(files, numberings, strict=True)):
+            if FORMATS[file.format].skips_pairs is skipping:
+                found[place] = list(file.pairs(numbering._replace(pairs=count)))
+        if not skipping and any(found):
+            count = max(map(len, found))
+    if count is None:
+        count = max(map(len, found))
+        for pairs in found:
+            pairs += [AlignedPair(Alignment())] * (count - len(pairs))
+    return found
 
 
 def find_format(name: str) -> Format:

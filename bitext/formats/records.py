@@ -101,15 +101,23 @@ def score_of(number: int, text: str) -> float:
 
 
 def words_of(pair: AlignedPair, name: str) -> tuple[list[str], list[str]]:
-    """The words of both sides, which hold all links.
+    """The words of both sides, for a format that needs them.
 
     :raises InputError: if there are none, or a link points past them.
     """
     if pair.words is None:
         raise InputError(f"{name} holds the words of a pair, which are not known here")
-    source, target = map(list, pair.words)
+    check_links(pair)
+    source, target = pair.words
+    return list(source), list(target)
+
+
+def check_links(pair: AlignedPair) -> None:
+    """:raises InputError: if the words are known and a link points past them."""
+    if pair.words is None:
+        return
+    rows, columns = map(len, pair.words)
     for i, j in pair.alignment.links:
-        if i >= len(source) or j >= len(target):
-            size = f"{len(source)} and {len(target)} words"
+        if i >= rows or j >= columns:
+            size = f"{rows} and {columns} words"
             raise InputError(f"link {i}-{j} of a pair of {size}; words count from 0")
-    return source, target
