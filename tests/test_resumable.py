@@ -14,10 +14,10 @@ import pytest
 
 from bitext import resumable
 from bitext.errors import InputError, MismatchError
-from bitext.resumable import Mark, ResumableFile, Watched, packer, resumable_write
+from bitext.resumable import Mark, ResumableFile, Setting, Watched, packer, resumable_write
 from bitext.text import open_lines
 
-SETTINGS = {"method": "itermax", "chunk": 2}
+SETTINGS: dict[str, Setting] = {"method": "itermax", "chunk": 2}
 WORDS = ["a", "b", "c", "d", "e"]
 
 
