@@ -64,7 +64,7 @@ class Maker:
         style = self.task.style
         temperature = f"{self.aligner.temperature:g}" if style.needs_details else "none"
         return {
-            "aligner": list(self.signatures.values()),
+            "aligner": "; ".join(self.signatures.values()),
             "too_long": self.aligner.too_long,
             "format": style.format,
             "detail": style.detail,

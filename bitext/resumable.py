@@ -36,7 +36,7 @@ from bitext.text import as_input_error, atomic_write, ordinary, sync_folder
 SAVE_SECONDS = 5.0
 """How often the journal is written: the most work that a killed run loses."""
 
-Setting = str | int | bool | list[str]
+Setting = str | int | bool
 
 _Item = TypeVar("_Item")
 
@@ -181,7 +181,10 @@ def resumable_write(
     :raises MismatchError: if an earlier run had other settings.
     :raises InputError: if there cannot be such a file, or its part is no part of ours.
     """
-    target = ordinary(Path(path), Path.is_file, "a file")
+    target = Path(path)
+    where = ordinary(target, Path.is_file, "a file")
+    if target.is_symlink():
+        target = where
     part = target.with_name(f"{target.name}.part")
     with as_input_error(part):
         file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)

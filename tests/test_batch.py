@@ -108,7 +108,7 @@ def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(
     # the number of processes is free to change; the model, the method and the chunk are not
     alone = [pairs, "--model", tiny_model, "--output", run.output]
     assert align(*alone, "--chunk", 1, "--method", "argmax") == 2
-    assert f"{part} was begun with aligner [" in capsys.readouterr().err
+    assert f"{part} was begun with aligner bitext " in capsys.readouterr().err
     assert align(*alone) == 2
     assert "was begun with chunk 1, not 256" in capsys.readouterr().err
     assert align(*alone, "--chunk", 1) == 0
