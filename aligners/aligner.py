@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aligners.chunks import chunked
 from aligners.comparison import Compared, Prior, Units
 from aligners.detail import PairDetail, detail_of
 from aligners.matching import Links
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
 """Similarities of one pair that are held at once, such as 5000 by 5000; about 1 GB at the peak."""
-PRIOR_WEIGHT = 0.1
-"""Chosen on the XL-WA dev set of Dutch, with 12,500 pairs of its own text."""
-CHUNK_WORDS = 40_000
-"""Words after which a chunk of a stream is full, so that long sentences do not fill the memory."""
 
 
 class Aligner:
@@ -52,7 +49,7 @@ class Aligner:
     :param threshold: links that score less are dropped, 0 (none) to 1.
     :param null_entropy: links less decided than this are dropped, 0 to 1 (none), see
         ``aligners/null.py``.
-    :param prior_weight: of other evidence, where :meth:`align` is given some, 0 to 1.
+    :param prior_weight: of the priors that :meth:`align` is given, 0 to 1; 0.1 is a good one.
     :param too_long: what to do with a sentence that is too long for the model: ``error``, or
         ``windows``, which aligns such a pair part by part (``aligners/windows.py``), also where it
         is only longer than the lengths that the preset says the model does well at.
@@ -72,7 +69,7 @@ class Aligner:
         distortion: float | None = None,
         threshold: float | None = None,
         null_entropy: float | None = None,
-        prior_weight: float = PRIOR_WEIGHT,
+        prior_weight: float = 0.0,
         too_long: str = "error",
     ) -> None:
         check_choices(
@@ -124,6 +121,7 @@ class Aligner:
             *([f"similarity {self.similarity}"] if self.similarity != "cosine" else []),
             f"distortion {self.distortion:g}",
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
+            *([f"corpus prior {self.prior_weight:g}"] if self.prior_weight else []),
             *([f"null entropy {self.null_entropy:g}"] if self.null_entropy < 1 else []),
             *([f"windows of {self.window}"] if self.too_long == "windows" else []),
         ]
@@ -150,13 +148,17 @@ class Aligner:
         methods: Iterable[str],
         *,
         priors: Sequence[Prior] | None = None,
+        first: int = 1,
     ) -> dict[str, list[Alignment]]:
         """The alignments of several methods, from one encoding of the sentences.
 
         :param priors: as in :meth:`align`.
+        :param first: what errors call the first pair.
         :raises UnknownNameError: if a method does not exist.
         """
-        return self._align(pairs, list(methods), first=1, priors=priors)
+        chosen = {name: Method.parse(name) for name in methods}
+        compared = self._compare_all(pairs, first, priors)
+        return {name: self._choose(method, compared) for name, method in chosen.items()}
 
     def details(
         self,
@@ -164,14 +166,16 @@ class Aligner:
         methods: Iterable[str] | None = None,
         *,
         priors: Sequence[Prior] | None = None,
+        first: int = 1,
     ) -> list[PairDetail]:
         """Similarities, probabilities and null words beside the alignments, a pair each.
 
         :param methods: by default the aligner's own.
         :param priors: as in :meth:`align`.
+        :param first: what errors call the first pair.
         """
         chosen = {name: Method.parse(name) for name in methods or [self.method]}
-        compared = self._compare_all(pairs, 1, priors)
+        compared = self._compare_all(pairs, first, priors)
         found = {name: self._choose(method, compared) for name, method in chosen.items()}
         return [
             detail_of(
@@ -193,25 +197,10 @@ class Aligner:
 
         :param chunk: how many pairs are encoded together, at least 1; fewer where they are long.
         """
-        if chunk < 1:
-            raise InputError(f"chunk must be at least 1, got {chunk}")
         first = 1
-        for batch in _chunks(pairs, chunk):
-            yield from self._align(batch, [self.method], first=first)[self.method]
+        for batch in chunked(pairs, chunk, lambda pair: pair):
+            yield from self.align_methods(batch, [self.method], first=first)[self.method]
             first += len(batch)
-
-    def _align(
-        self,
-        pairs: Sequence[SentencePair],
-        methods: Sequence[str],
-        *,
-        first: int,
-        priors: Sequence[Prior] | None = None,
-    ) -> dict[str, list[Alignment]]:
-        """Align ``pairs``, which errors count from ``first``."""
-        chosen = {method: Method.parse(method) for method in methods}
-        compared = self._compare_all(pairs, first, priors)
-        return {name: self._choose(method, compared) for name, method in chosen.items()}
 
     def _choose(self, method: Method, compared: Sequence[Compared | None]) -> list[Alignment]:
         """The alignments of one method; none where a side has no units."""
@@ -335,17 +324,3 @@ def _words(pair: SentencePair, side: str, number: int) -> Sequence[str]:
     if isinstance(words, str):
         raise InputError(f"pair {number}: the {side} is raw text; split it into words first")
     return words
-
-
-def _chunks(pairs: Iterable[SentencePair], size: int) -> Iterator[list[SentencePair]]:
-    """Lists of ``size`` pairs, or of fewer with ``CHUNK_WORDS`` words."""
-    chunk: list[SentencePair] = []
-    words = 0
-    for pair in pairs:
-        chunk.append(pair)
-        words += len(pair.source) + len(pair.target)
-        if len(chunk) >= size or words >= CHUNK_WORDS:
-            yield chunk
-            chunk, words = [], 0
-    if chunk:
-        yield chunk

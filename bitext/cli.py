@@ -18,9 +18,9 @@ is done here once: logging, UTF-8 output, errors in one line, Ctrl-C, a reader t
                 done(1)
 
 Exit codes: 0 done; 2 a mistake of the caller (a ``BitextError``, or options that do not exist);
-130 interrupted; 141 the reader of stdout went away, as after ``| head``. A command may end with
-``raise SystemExit(1)`` for an answer that is no. Anything else that is raised is a bug and keeps
-its traceback.
+130 interrupted, with what the ``KeyboardInterrupt`` says, such as how to go on; 141 the reader of
+stdout went away, as after ``| head``. A command may end with ``raise SystemExit(1)`` for an answer
+that is no. Anything else that is raised is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -108,14 +108,18 @@ def _run(args: list[str]) -> str | int | None:
         speaker = f"bitext {name}"
         _parse(name, _load(name), rest)()
     except BitextError as error:
-        print(f"{speaker}: {error}", file=sys.stderr)
+        print(f"{speaker}: {_joined(str(error), error.hint)}", file=sys.stderr)
         return MISTAKE
-    except KeyboardInterrupt:
-        print(f"{speaker}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"{speaker}: {_joined('interrupted', str(stop))}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as end:
         return end.code
     return 0
+
+
+def _joined(sentence: str, hint: str) -> str:
+    return f"{sentence}; {hint}" if hint else sentence
 
 
 def _write_utf8() -> None:

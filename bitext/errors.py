@@ -6,11 +6,17 @@ where a model is not there yet (``service/errors.py`` holds the table).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 
 class BitextError(Exception):
-    """What came, what is allowed, and where: one sentence for the person who can mend it."""
+    """What came, what is allowed, and where: one sentence for the person who can mend it.
+
+    ``hint`` is what the command line adds to it, such as how an interrupted run goes on.
+    """
+
+    hint = ""
 
 
 class InputError(BitextError):
@@ -37,6 +43,10 @@ class TooLongError(BitextError):
         self.sentence = sentence
         self.name = name or f"sentence {sentence + 1}"
         super().__init__(f"{self.name} {reason}")
+
+    def __reduce__(self) -> tuple[Callable[[], TooLongError], tuple[()]]:
+        """Errors of other processes arrive pickled, by default as if the message were a reason."""
+        return partial(TooLongError, self.reason, sentence=self.sentence, name=self.name), ()
 
     def called(self, name: str) -> TooLongError:
         """Example: ``error.called("x.txt, line 3")`` -> ``x.txt, line 3 has 70 pieces, ...``."""

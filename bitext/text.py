@@ -243,7 +243,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
     :raises InputError: if there cannot be such a file.
     """
     with _replacing(Path(path)) as (target, temporary):
-        with _as_input_error(target):
+        with as_input_error(target):
             file = open(temporary, "x", encoding="utf-8", newline="\n")  # noqa: SIM115
         with file:
             yield file
@@ -254,7 +254,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
 def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
     """The same for a file of bytes."""
     with _replacing(Path(path)) as (target, temporary):
-        with _as_input_error(target):
+        with as_input_error(target):
             file = open(temporary, "xb")  # noqa: SIM115
         with file:
             yield file
@@ -264,19 +264,19 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[tuple[Path, Path]]:
     """Where ``path`` leads, and a name beside it whose file takes its place when the block ends."""
-    target = _ordinary(path, Path.is_file, "a file")
+    target = ordinary(path, Path.is_file, "a file")
     temporary = _beside(target)
     try:
         yield target, temporary
-        with _as_input_error(target):
+        with as_input_error(target):
             os.replace(temporary, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _sync_file(file: IO[str] | IO[bytes], target: Path) -> None:
-    with _as_input_error(target):
+    with as_input_error(target):
         file.flush()
         os.fsync(file.fileno())
 
@@ -289,23 +289,23 @@ def atomic_folder(path: str | Path, *, marker: str | None = None) -> Iterator[Pa
         not this one is somebody's, and is not replaced.
     :raises InputError: if ``path`` cannot be such a folder.
     """
-    target = _ordinary(Path(path), Path.is_dir, "a folder")
+    target = ordinary(Path(path), Path.is_dir, "a folder")
     if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
         raise InputError(f"will not replace {path}: it is not empty and has no {marker}")
     temporary = _beside(target)
-    with _as_input_error(target):
+    with as_input_error(target):
         temporary.mkdir()
     try:
         yield temporary
-        with _as_input_error(target):
+        with as_input_error(target):
             _sync_tree(temporary)
             _swap_in(temporary, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _ordinary(path: Path, is_kind: Callable[[Path], bool], kind: str) -> Path:
+def ordinary(path: Path, is_kind: Callable[[Path], bool], kind: str) -> Path:
     """Where ``path`` leads, through links, if what stands there may be replaced."""
     target = Path(os.path.realpath(path))
     if target.exists() and not is_kind(target):
@@ -319,7 +319,7 @@ def _beside(target: Path) -> Path:
 
 
 @contextmanager
-def _as_input_error(target: Path) -> Iterator[None]:
+def as_input_error(target: Path) -> Iterator[None]:
     """Turn what the file system refuses (no such folder, no space) into one sentence."""
     try:
         yield
@@ -332,10 +332,10 @@ def _sync_tree(folder: Path) -> None:
         for name in files:
             with open(os.path.join(parent, name), "rb") as file:
                 os.fsync(file.fileno())
-        _sync_folder(Path(parent))
+        sync_folder(Path(parent))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename inside ``folder`` survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

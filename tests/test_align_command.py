@@ -13,7 +13,9 @@ import pytest
 from aligners.aligner import Aligner
 from aligners.methods import MATCHERS
 from bitext.cli import main
-from bitext.text import MAX_LINE_BYTES
+from bitext.formats.files import FORMATS, read_aligned
+from bitext.formats.records import Numbering
+from bitext.text import MAX_LINE_BYTES, open_lines
 from bitext.types import Alignment, SentencePair
 from encoders.encoder import Encoder
 
@@ -144,7 +146,7 @@ def test_scores_beside_the_links(
     run: Run, bitext_file: Path, tiny_model: Path, expected: list[Alignment]
 ) -> None:
     out = run("align", "--model", tiny_model, "--scores", bitext_file)[1]
-    first = [item.split(":") for item in out.splitlines()[0].split()]
+    first = [item.split("/") for item in out.splitlines()[0].split()]
     assert " ".join(link for link, _ in first) == str(expected[0])
     assert [float(score) for _, score in first] == pytest.approx(expected[0].scores, abs=1e-4)
 
@@ -157,15 +159,132 @@ def test_output_to_a_file(
     assert path.read_text() == "".join(f"{alignment}\n" for alignment in expected)
 
 
-def test_bad_input_leaves_the_output_file_as_it_was(
+def test_bad_input_leaves_the_output_file_as_it_was_and_keeps_what_is_done(
     run: Run, write: Callable[..., Path], tiny_model: Path, tmp_path: Path
 ) -> None:
     path = write("links", "0-0")
     bad = write("bad.tsv", *LINES, "no tab here")
-    code, out, _ = run("align", "--model", tiny_model, "--output", path, bad, "--chunk", 1)
+    given = ["align", "--model", tiny_model, "--output", path, bad, "--chunk", 1]
+    code, out, err = run(*given)
     assert (code, out) == (2, "")
+    assert "bad.tsv, line 4: expected 'source TAB target'" in err
+    assert err.endswith(f"; {path}.part keeps 3 pairs: the same command goes on from there\n")
     assert path.read_text() == "0-0\n"
+    write("bad.tsv", *LINES, "no tab\there")
+    assert run(*given) == (0, "", "")
+    assert len(path.read_text().splitlines()) == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.tsv", "links"]
+
+
+def test_an_error_before_anything_is_done_leaves_nothing(
+    run: Run, write: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    bad = write("bad.tsv", LINES[0], "no tab here")
+    code, _, err = run("align", "--model", tiny_model, "--output", tmp_path / "links", bad)
+    assert code == 2
+    assert "part" not in err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.tsv"]
+
+
+# --- formats
+
+
+def test_formats_hold_the_same_links(
+    run: Run, bitext_file: Path, tiny_model: Path, tmp_path: Path, expected: list[Alignment]
+) -> None:
+    for name in FORMATS:
+        path = tmp_path / f"links.{name}"
+        run("align", "--model", tiny_model, "--format", name, "--output", path, bitext_file)
+        found = read_aligned(path, name, Numbering(pairs=3 if name == "naacl" else None))
+        assert [pair.alignment.links for pair in found] == [one.links for one in expected]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_output_is_compressed_as_its_name_says(
+    run: Run, bitext_file: Path, tiny_model: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"links{suffix}"
+    run("align", "--model", tiny_model, "--chunk", 2, "--output", path, bitext_file)  # two members
+    out = run("align", "--model", tiny_model, bitext_file)[1]
+    assert list(open_lines(path)) == out.splitlines()
+    assert path.read_bytes()[:2] != out.encode()[:2]
+
+
+def test_details_of_each_link_and_pair(
+    run: Run, bitext_file: Path, tiny_model: Path, encoder: Encoder
+) -> None:
+    out = run("align", "--model", tiny_model, "--json", "--detail", bitext_file)[1]
+    aligner = Aligner(encoder)
+    for line, detail in zip(out.splitlines(), aligner.details(PAIRS), strict=True):
+        record, alignment = json.loads(line), detail.alignments[aligner.method]
+        assert (record["null_source"], record["null_target"]) == detail.null_words(alignment)
+        assert record["score"] == pytest.approx(detail.score(alignment), abs=1e-5)
+        for link in record["links"]:
+            place = link["source"], link["target"]
+            assert link["forward"] == pytest.approx(detail.forward[place], abs=1e-5)
+            assert link["backward"] == pytest.approx(detail.backward[place], abs=1e-5)
+    assert json.loads(out.splitlines()[1])["null_target"] == [0]  # its source is empty
+
+
+def test_pair_scores_before_the_links(
+    run: Run, bitext_file: Path, tiny_model: Path, encoder: Encoder, expected: list[Alignment]
+) -> None:
+    out = run("align", "--model", tiny_model, "--pair-scores", bitext_file)[1]
+    aligner = Aligner(encoder)
+    scores = [one.score(one.alignments[aligner.method]) for one in aligner.details(PAIRS)]
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [links for _, links in lines] == [str(alignment) for alignment in expected]
+    assert [float(score) for score, _ in lines] == pytest.approx(scores, abs=1e-4)
+
+
+def test_several_methods_from_one_encoding(
+    run: Run, bitext_file: Path, write: Callable[..., Path], tiny_model: Path, encoder: Encoder
+) -> None:
+    names = ["forward", "softmax:temperature=0.5"]
+    methods = ["--method", names[0], "--method", names[1]]
+    found = Aligner(encoder).align_methods(PAIRS, names)
+    gold = write("gold", *(str(alignment) for alignment in found["forward"]))
+    given = ["align", "--model", tiny_model, *methods, "--json", "--gold", gold, bitext_file]
+    code, out, err = run(*given)
+    assert code == 0
+    for number, line in enumerate(out.splitlines()):
+        record = json.loads(line)
+        assert set(record) == {"source_words", "target_words", "methods"}
+        for name in names:
+            links = record["methods"][name]["links"]
+            places = tuple((link["source"], link["target"]) for link in links)
+            assert places == found[name][number].links
+    scores = [json.loads(line) for line in err.splitlines()]
+    assert [name in score["signature"] for name, score in zip(names, scores, strict=True)] == [
+        True,
+        True,
+    ]
+    assert scores[0]["f1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--json", "--scores"], "--json and --scores ask for different formats"),
+        (["--json", "--format", "a3"], "--json and --format a3 ask for different formats"),
+        (["--format", "moses"], "unknown format 'moses'; choose one of: a3, jsonl, naacl"),
+        (["--detail"], "--detail needs --format jsonl, not pharaoh"),
+        (["--pair-scores", "--json"], "--pair-scores needs a format of pharaoh, scored, talp"),
+        (["--method", "argmax", "--method", "mwmf"], "2 methods need --format jsonl, not pharaoh"),
+        (["--json", *["--method", "mwmf"] * 2], "method mwmf is given twice"),
+        (["--similarity", "l2"], "unknown similarity 'l2'; choose one of: cosine, dot"),
+        (["--device", "cpu,"], "expected devices such as cpu or cuda:0,cuda:1, got 'cpu,'"),
+        (["--device", "cpu,cpu", "--processes", "1"], "2 devices need as many processes"),
+        (["--restart"], "--restart is for --output FILE, of which there is none"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_the_model_is_loaded(
+    run: Run, bitext_file: Path, options: list[str], sentence: str
+) -> None:
+    code, out, err = run("align", "--model", "nobody/nothing", *options, bitext_file)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert sentence in err
 
 
 # --- gold
@@ -350,6 +469,8 @@ def test_too_long_sentences_are_named_by_line(
     path = write("long.tsv", LINES[0], "house\t" + "haus " * 100)
     code, out, err = run("align", "--model", tiny_model, path)
     assert (code, out) == (2, "")
-    assert "long.tsv, pair 2, target has " in err
+    assert "long.tsv, line 2, target has " in err
+    source, target = write("long.en", "a house", "a house"), write("long.de", "haus", "haus " * 99)
+    assert f"{target}, line 2 has " in run("align", "--model", tiny_model, source, target)[2]
     code, out, _ = run("align", "--model", tiny_model, "--too-long", "windows", path)
     assert (code, len(out.splitlines())) == (0, 2)

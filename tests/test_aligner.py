@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aligners import aligner as module
+from aligners import chunks
 from aligners.aligner import Aligner
 from aligners.methods import MATCHERS
 from aligners.similarity import similarity
@@ -183,7 +184,7 @@ def test_a_stream_reads_no_further_than_its_chunk(encoder: Encoder) -> None:
 def test_long_sentences_fill_a_chunk_earlier(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_WORDS", 8)  # the eight words of one pair
+    monkeypatch.setattr(chunks, "CHUNK_WORDS", 8)  # the eight words of one pair
     read = []
 
     def watched() -> Iterator[SentencePair]:

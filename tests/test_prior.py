@@ -61,10 +61,12 @@ def test_scores_stay_those_of_the_model(encoder: Encoder) -> None:
 
 def test_a_weight_of_nothing_changes_nothing(encoder: Encoder) -> None:
     priors = [np.ones((2, 2), dtype=np.float32)] * 4
-    aligner = Aligner(encoder, prior_weight=0.0)
+    aligner = Aligner(encoder)
     assert aligner.align(CORPUS[:4], priors=priors) == aligner.align(CORPUS[:4])
 
 
 def test_a_prior_of_another_shape_is_refused(encoder: Encoder) -> None:
     with pytest.raises(MismatchError, match=r"a pair of \(2, 2\) words has a prior of shape"):
-        Aligner(encoder).align(CORPUS[:1], priors=[np.ones((2, 3), dtype=np.float32)])
+        Aligner(encoder, prior_weight=0.1).align(
+            CORPUS[:1], priors=[np.ones((2, 3), dtype=np.float32)]
+        )

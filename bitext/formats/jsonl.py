@@ -69,6 +69,14 @@ def _spans(given: object) -> Offsets:
 
 
 def write_jsonl(pair: AlignedPair, number: int, first: int) -> str:
+    return json.dumps(record_of(pair), ensure_ascii=False) + "\n"
+
+
+def record_of(pair: AlignedPair) -> dict[str, Any]:
+    """The object of a pair.
+
+    :raises InputError: if its words are not known.
+    """
     source, target = words_of(pair, "jsonl")
     links = []
     for (i, j), score in zip(pair.alignment.links, pair.alignment.scores, strict=True):
@@ -77,4 +85,4 @@ def write_jsonl(pair: AlignedPair, number: int, first: int) -> str:
     record: dict[str, Any] = {"source_words": source, "target_words": target, "links": links}
     if pair.offsets is not None:
         record["source_offsets"], record["target_offsets"] = pair.offsets
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    return record
