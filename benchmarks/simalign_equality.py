@@ -26,6 +26,7 @@ from typing import Any
 from aligners.aligner import UNITS, Aligner
 from bitext.text import read_parallel, words
 from bitext.types import Link, SentencePair
+from encoders.encoder import Encoder
 from encoders.hub import find_folder
 from encoders.registry import default_registry
 
@@ -88,9 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--unit", choices=UNITS, default="piece")
     parser.add_argument("--distortion", type=float, default=0.0)
     parser.add_argument("--limit", type=int, help="pairs to compare; default: all")
-    parser.add_argument(
-        "--batch-tokens", type=int, default=8192, help="of our encoder; 1: no batches"
-    )
+    parser.add_argument("--batch-tokens", type=int, help="of our encoder; 1: no batches")
     return parser.parse_args()
 
 
@@ -98,8 +97,8 @@ def compare(
     pairs: list[SentencePair], model: str, arguments: argparse.Namespace
 ) -> list[Comparison]:
     """Align with both; a pair with an empty side, which SimAlign cannot take, is left out."""
-    encoder = default_registry().encoder(model)
-    encoder.batch_tokens = arguments.batch_tokens
+    checkpoint = default_registry().encoder(model).checkpoint
+    encoder = Encoder(checkpoint, batch_tokens=arguments.batch_tokens)
     aligner = Aligner(
         encoder, layer=arguments.layer, unit=arguments.unit, distortion=arguments.distortion
     )
