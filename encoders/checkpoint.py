@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from torch import nn
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
 from encoders.languages.adapters import LanguageAdapter, load_adapter
+from encoders.precision import AUTO, automatic_dtype
 from encoders.preset import Preset, read_preset
 
 # transformers sets process-wide state while it loads (default dtype, log level): one at a time
 _LOADING = threading.Lock()
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Of the weights, by the name that asks for it; ``auto`` becomes one of these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,22 @@ class ModelKey:
     revision: str | None = None
     dtype: str = "float32"
     device: str = "cpu"
+
+    def settled(self) -> ModelKey:
+        """The same with what ``auto`` means for this model and device.
+
+        :raises ModelNotFoundError: if the model is neither a folder nor in the local cache.
+        :raises InputError: if its weights cannot be read.
+        :raises UnknownNameError: if the dtype or device does not exist here.
+        """
+        if self.dtype not in (AUTO, *DTYPES):
+            raise UnknownNameError(choose_from("dtype", self.dtype, [AUTO, *DTYPES]))
+        device = find_device(self.device)
+        if self.dtype != AUTO:
+            return self
+        folder = find_folder(self.name, self.revision)
+        with _LOADING, _reading(self.name):
+            return replace(self, dtype=automatic_dtype(folder, device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,7 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     :raises UnknownNameError: if the dtype or device does not exist here.
     :raises MismatchError: if its folder holds an adapter of another model.
     """
-    if key.dtype not in DTYPES:
-        raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
+    key = key.settled()
     device = find_device(key.device)
     folder = find_folder(key.name, key.revision)
     with _LOADING, _reading(key.name):
