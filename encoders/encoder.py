@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
 from encoders.batching import batch_cost, batch_sizes
 from encoders.checkpoint import Checkpoint
+from encoders.int8 import Int8Tap
 from encoders.layers import LayerTap
 from encoders.pooling import (
     SENTENCE_POOLINGS,
@@ -22,6 +23,7 @@ from encoders.pooling import (
     pool_sentence,
     pool_words,
 )
+from encoders.precision import INT8
 from encoders.subwords import Subwords, SubwordSplitter
 
 TOO_LONG = ("error", "windows")
@@ -81,7 +83,11 @@ class Encoder:
         self.fingerprint = checkpoint.fingerprint
         self.bytes = checkpoint.bytes
         self.preset = checkpoint.preset
-        self._tap = LayerTap(checkpoint.model)
+        self._tap = (
+            Int8Tap(checkpoint.model, checkpoint.fingerprint)
+            if checkpoint.key.dtype == INT8
+            else LayerTap(checkpoint.model)
+        )
         self._splitter = SubwordSplitter(checkpoint.tokenizer, checkpoint.preset.transliterate)
         self.layers = self._tap.layers
         self.has_cls = bool(self._splitter.prefix)

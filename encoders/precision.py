@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 
 AUTO = "auto"
+INT8 = "int8"
 SMALL_MODEL = 50_000_000
 """Weights below which ``auto`` is float32; the bundled model has 11 million, mBERT 178."""
 _BFLOAT16_PRODUCTS = ("avx512_bf16", "amx_bf16")
