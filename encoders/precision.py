@@ -34,11 +34,11 @@ def automatic_dtype(folder: Path, device: torch.device) -> str:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for products of bfloat16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in _BFLOAT16_PRODUCTS)
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) is True for name in _BFLOAT16_PRODUCTS)
 
 
 def count_weights(folder: Path) -> int:
