@@ -148,14 +148,15 @@ def find_missing(options: argparse.Namespace) -> Iterator[str]:
     for path in [data_folder() / "alignment" / "enfr.src", data_folder() / "parallel" / "tatoeba"]:
         if not path.exists():
             yield f"no data: {path} is not there (set BITEXT_DATA)"
-    peers = {"simalign": options.simalign, "awesome_align": (options.awesome or [None])[0]}
-    for module, python in peers.items():
-        if python is None:
-            continue
-        path = options.awesome[1] if module == "awesome_align" else ""
-        environment = {**os.environ, "PYTHONPATH": path}
+    peers: list[tuple[str, str, str]] = []  # module, Python, sources
+    if options.simalign:
+        peers.append(("simalign", options.simalign, ""))
+    if options.awesome:
+        peers.append(("awesome_align", *options.awesome))
+    for module, python, sources in peers:
+        environment = {**os.environ, "PYTHONPATH": sources}
+        command = [python, "-c", f"import {module}"]
         try:
-            command = [python, "-c", f"import {module}"]
             found = subprocess.run(command, env=environment, capture_output=True, text=True)
         except OSError as error:
             yield f"{module}: {error}"
