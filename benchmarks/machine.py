@@ -12,15 +12,19 @@ SIDE = 2048
 """Rows, columns and depth of the matrix product that counts as large."""
 
 
-def seconds(work: Callable[[], object], runs: int = 5) -> float:
-    """Median wall time of ``runs`` runs, after one that is not counted."""
-    return seconds_in_rounds({"work": work}, runs)["work"]
+def seconds(
+    work: Callable[[], object], runs: int = 5, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Median time of ``runs`` runs by ``clock``, after one that is not counted."""
+    return seconds_in_rounds({"work": work}, runs, clock)["work"]
 
 
 def seconds_in_rounds(
-    works: Mapping[str, Callable[[], object]], rounds: int = 5
+    works: Mapping[str, Callable[[], object]],
+    rounds: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median wall time of each work, after one run of each that is not counted.
+    """Median time of each work by ``clock``, after one run of each that is not counted.
 
     Each round runs all of them, so that whatever else the machine does hits all alike.
     """
@@ -29,9 +33,9 @@ def seconds_in_rounds(
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            began = time.perf_counter()
+            began = clock()
             work()
-            times[name].append(time.perf_counter() - began)
+            times[name].append(clock() - began)
     return {name: statistics.median(own) for name, own in times.items()}
 
 
@@ -40,7 +44,11 @@ def large_product() -> list[tuple[int, int, int]]:
     return [(SIDE, SIDE, SIDE)]
 
 
-def product_rate(shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype) -> float:
+def product_rate(
+    shapes: Sequence[tuple[int, int, int]],
+    dtype: torch.dtype,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Floating-point operations a second of matrix products, one after the other.
 
     A multiply-add counts as two.
@@ -57,4 +65,4 @@ def product_rate(shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype) -> 
             left @ right
 
     operations = sum(2 * rows * depth * columns for rows, depth, columns in shapes)
-    return operations / seconds(work)
+    return operations / seconds(work, clock=clock)

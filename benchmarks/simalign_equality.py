@@ -23,9 +23,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from random_model import make_random_model
+
 from aligners.aligner import UNITS, Aligner
 from bitext.text import read_parallel, words
 from bitext.types import Link, SentencePair
+from encoders.encoder import Encoder
 from encoders.hub import find_folder
 from encoders.registry import default_registry
 
@@ -68,7 +71,9 @@ def main() -> int:
         model = arguments.model
         if arguments.random:
             model = temporary
-            make_random_model(arguments.random, arguments.spread, pairs, Path(temporary))
+            lines = [" ".join(side) for pair in pairs for side in (pair.source, pair.target)]
+            folder = Path(temporary)
+            make_random_model(arguments.random, lines, folder, spread=arguments.spread)
         comparisons = compare(pairs, model, arguments)
     print("\n".join(map(str, comparisons)))
     differences = [line for comparison in comparisons for line in comparison.different]
@@ -88,9 +93,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--unit", choices=UNITS, default="piece")
     parser.add_argument("--distortion", type=float, default=0.0)
     parser.add_argument("--limit", type=int, help="pairs to compare; default: all")
-    parser.add_argument(
-        "--batch-tokens", type=int, default=8192, help="of our encoder; 1: no batches"
-    )
+    parser.add_argument("--batch-tokens", type=int, help="of our encoder; 1: no batches")
     return parser.parse_args()
 
 
@@ -98,8 +101,8 @@ def compare(
     pairs: list[SentencePair], model: str, arguments: argparse.Namespace
 ) -> list[Comparison]:
     """Align with both; a pair with an empty side, which SimAlign cannot take, is left out."""
-    encoder = default_registry().encoder(model)
-    encoder.batch_tokens = arguments.batch_tokens
+    checkpoint = default_registry().encoder(model).checkpoint
+    encoder = Encoder(checkpoint, batch_tokens=arguments.batch_tokens)
     aligner = Aligner(
         encoder, layer=arguments.layer, unit=arguments.unit, distortion=arguments.distortion
     )
@@ -114,43 +117,6 @@ def compare(
         for method, (_, name) in THEIR_METHODS.items():
             comparisons[method].add(number + 1, ours[method][number].links, found[name])
     return list(comparisons.values())
-
-
-def make_random_model(
-    kind: str, spread: float, pairs: Iterable[SentencePair], folder: Path
-) -> None:
-    """Write a checkpoint of 12 layers x 64 with random weights (seed 0) and a small vocabulary."""
-    import tokenizers
-    import torch
-    import transformers
-
-    torch.manual_seed(0)
-    lines = [" ".join(side) for pair in pairs for side in (pair.source, pair.target)]
-    size = {"hidden_size": 64, "num_hidden_layers": 12, "num_attention_heads": 4}
-    size |= {"intermediate_size": 128, "max_position_embeddings": 514}
-    if kind == "bert":
-        learnt = tokenizers.BertWordPieceTokenizer(lowercase=False)
-        learnt.train_from_iterator(lines, vocab_size=4000, show_progress=False)
-        vocabulary = folder / "vocab.txt"
-        learnt.save_model(str(folder))
-        library: Any = transformers  # its types do not know the fast tokenizers
-        tokenizer: Any = library.BertTokenizerFast(str(vocabulary), do_lower_case=False)
-        configuration: Any = transformers.BertConfig
-        architecture: Any = transformers.BertModel
-    else:
-        from encoders.training.vocabulary import train_vocabulary
-
-        tokenizer = train_vocabulary(lines, size=4000, min_character_count=1, max_pieces=512)
-        configuration = transformers.XLMRobertaConfig
-        architecture = transformers.XLMRobertaModel
-    config = configuration(
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=spread,
-        **size,
-    )
-    architecture(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _read(source: Path, target: Path) -> Iterator[SentencePair]:

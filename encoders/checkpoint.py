@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ from torch import nn
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.hub import find_folder, fingerprint
 from encoders.languages.adapters import LanguageAdapter, load_adapter
+from encoders.precision import AUTO, INT8, automatic_dtype
 from encoders.preset import Preset, preset_of
 
 # transformers sets process-wide state while it loads (default dtype, log level): one at a time
 _LOADING = threading.Lock()
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    INT8: torch.float32,  # as they are loaded; encoders/int8.py rounds them
+}
+"""Of the weights, by the name that asks for it; ``auto`` becomes one of the first two names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,24 @@ class ModelKey:
     revision: str | None = None
     dtype: str = "float32"
     device: str = "cpu"
+
+    def settled(self) -> ModelKey:
+        """The same with what ``auto`` means for this model and device.
+
+        :raises ModelNotFoundError: if the model is neither a folder nor in the local cache.
+        :raises InputError: if its weights cannot be read, or the device cannot do the dtype.
+        :raises UnknownNameError: if the dtype or device does not exist here.
+        """
+        if self.dtype not in (AUTO, *DTYPES):
+            raise UnknownNameError(choose_from("dtype", self.dtype, [AUTO, *DTYPES]))
+        device = find_device(self.device)
+        if self.dtype == INT8 and device.type != "cpu":
+            raise InputError(f"dtype int8 runs on the cpu, not on device '{self.device}'")
+        if self.dtype != AUTO:
+            return self
+        folder = find_folder(self.name, self.revision)
+        with _LOADING, _reading(self.name):
+            return replace(self, dtype=automatic_dtype(folder, device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +91,7 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     :raises UnknownNameError: if the dtype or device does not exist here.
     :raises MismatchError: if its folder holds an adapter of another model.
     """
-    if key.dtype not in DTYPES:
-        raise UnknownNameError(choose_from("dtype", key.dtype, DTYPES))
+    key = key.settled()
     device = find_device(key.device)
     folder = find_folder(key.name, key.revision)
     with _LOADING, _reading(key.name):

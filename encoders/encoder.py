@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
+from encoders.batching import batch_cost, batch_sizes
 from encoders.checkpoint import Checkpoint
+from encoders.int8 import Int8Tap
 from encoders.layers import LayerTap
 from encoders.pooling import (
     SENTENCE_POOLINGS,
@@ -21,6 +23,7 @@ from encoders.pooling import (
     pool_sentence,
     pool_words,
 )
+from encoders.precision import INT8
 from encoders.subwords import Subwords, SubwordSplitter
 
 TOO_LONG = ("error", "windows")
@@ -29,7 +32,10 @@ UNBOUNDED_PIECES = 4096
 
 
 class Pieces(NamedTuple):
-    """The contextual vectors of one sentence's pieces, special pieces left out."""
+    """The contextual vectors of one sentence's pieces, special pieces left out.
+
+    Sentences of the same pieces share the array of vectors.
+    """
 
     vectors: Vectors
     """Shape (pieces, dim)."""
@@ -46,6 +52,13 @@ class _Window(NamedTuple):
     keep: slice  # of the window's pieces: those no neighbouring window has more context for
 
 
+class _Work(NamedTuple):
+    """What is to be computed for a list of sentences: each distinct one once."""
+
+    windows: list[_Window]  # of the first of equal sentences
+    first: NDArray[np.int64]  # for every sentence, the first one equal to it
+
+
 class Encoder:
     """Turns sentences or words into vectors with one loaded model.
 
@@ -53,11 +66,16 @@ class Encoder:
     row of zeros (or an empty matrix of pieces); a word without pieces is a row of zeros;
     characters the vocabulary lacks become the unknown piece. Results come in the order given and
     do not depend on what else was in the batch, but for rounding. Threads may share an encoder.
+
+    :param batch_tokens: padded pieces that go through the model at once; ``None`` for what suits
+        the device.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, batch_tokens: int = 8192) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, batch_tokens: int | None = None) -> None:
         self.checkpoint = checkpoint
-        self.batch_tokens = batch_tokens
+        self.batch_cost = batch_cost(checkpoint.key.device)
+        if batch_tokens is not None:
+            self.batch_cost = self.batch_cost._replace(most=batch_tokens)
         self.name = checkpoint.key.name
         self.revision = checkpoint.key.revision
         self.dtype = checkpoint.key.dtype
@@ -65,7 +83,11 @@ class Encoder:
         self.fingerprint = checkpoint.fingerprint
         self.bytes = checkpoint.bytes
         self.preset = checkpoint.preset
-        self._tap = LayerTap(checkpoint.model)
+        self._tap = (
+            Int8Tap(checkpoint.model, checkpoint.fingerprint)
+            if checkpoint.key.dtype == INT8
+            else LayerTap(checkpoint.model)
+        )
         self._splitter = SubwordSplitter(checkpoint.tokenizer, checkpoint.preset.transliterate)
         self.layers = self._tap.layers
         self.has_cls = bool(self._splitter.prefix)
@@ -139,23 +161,24 @@ class Encoder:
                 raise InputError(
                     f"model '{self.name}' has no cls piece; choose pooling mean or max"
                 )
-        windows = self._windows(self._splitter.texts(texts), too_long)
+        work = self._work(self._splitter.texts(texts), too_long)
+        copies = np.bincount(work.first, minlength=len(texts))
         shape = (len(texts), self.dim)
         totals = {
             (layer, pooling): np.full(shape, -np.inf if pooling == "max" else 0, np.float32)
             for layer in layers
             for pooling in poolings
         }
-        for batch in self._batches(windows):
+        for batch in self._batches(work.windows):
             states, mask = self._forward(batch, layers)
             for (layer, pooling), total in totals.items():
                 pooled = pool_sentence(states[layer], mask, pooling).float().cpu().numpy()
                 _add_windows(total, batch, pooled, pooling)
             if progress is not None:
-                progress(sum(window.start == 0 for window in batch))
+                progress(sum(int(copies[w.sentence]) for w in batch if w.start == 0))
         for total in totals.values():
             total[np.isinf(total)] = 0
-        return {key: normalise(total) for key, total in totals.items()}
+        return {key: normalise(total)[work.first] for key, total in totals.items()}
 
     def words(
         self,
@@ -206,12 +229,16 @@ class Encoder:
         """What :meth:`pieces` gives for each of ``layers``, from one pass of the model."""
         layers = [self.check_layer(layer, "alignment") for layer in layers]
         subwords = self._splitter.words(sentences)
+        work = self._work(subwords, too_long, window)
         vectors = {
-            layer: [np.empty((len(s.ids), self.dim), dtype=np.float32) for s in subwords]
+            layer: {
+                i: np.empty((len(subwords[i].ids), self.dim), dtype=np.float32)
+                for i in np.unique(work.first).tolist()
+            }
             for layer in layers
         }
         first = len(self._splitter.prefix)
-        for batch in self._batches(self._windows(subwords, too_long, window)):
+        for batch in self._batches(work.windows):
             states = self._forward(batch, layers)[0]
             for layer, of_layer in vectors.items():
                 hidden = states[layer].float().cpu().numpy()
@@ -220,19 +247,27 @@ class Encoder:
                     at = window.start + window.keep.start
                     of_layer[window.sentence][at : at + len(own)] = own
         return {
-            layer: [Pieces(v, s.word_of) for v, s in zip(of_layer, subwords, strict=True)]
+            layer: [
+                Pieces(of_layer[i], s.word_of)
+                for i, s in zip(work.first.tolist(), subwords, strict=True)
+            ]
             for layer, of_layer in vectors.items()
         }
 
-    def _windows(
+    def _work(
         self, subwords: Sequence[Subwords], too_long: str, window: int | None = None
-    ) -> list[_Window]:
+    ) -> _Work:
         _check("too_long", too_long, TOO_LONG)
         size = self.max_pieces
         if too_long == "windows" and window is not None:
             size = min(size, window)
-        windows = []
+        windows: list[_Window] = []
+        seen: dict[tuple[int, ...], int] = {}
+        first = np.arange(len(subwords))
         for number, (ids, _) in enumerate(subwords):
+            first[number] = seen.setdefault(tuple(ids), number)
+            if first[number] != number:
+                continue
             if len(ids) <= size:
                 if ids:
                     windows.append(_Window(number, ids, 0, slice(0, len(ids))))
@@ -244,19 +279,15 @@ class Encoder:
                 )
             else:
                 windows.extend(_split_windows(number, ids, size))
-        return windows
+        return _Work(windows, first)
 
     def _batches(self, windows: Sequence[_Window]) -> Iterator[list[_Window]]:
-        """Windows sorted by length, longest first, each batch within the token budget."""
+        """Windows sorted by length, longest first, in batches with little padding."""
         framing = len(self._splitter.prefix) + len(self._splitter.suffix)
-        batch: list[_Window] = []
-        for window in sorted(windows, key=lambda w: -len(w.ids)):
-            if batch and (len(batch) + 1) * (len(batch[0].ids) + framing) > self.batch_tokens:
-                yield batch
-                batch = []
-            batch.append(window)
-        if batch:
-            yield batch
+        ordered = sorted(windows, key=lambda w: -len(w.ids))
+        left = iter(ordered)
+        for size in batch_sizes([len(w.ids) + framing for w in ordered], self.batch_cost):
+            yield list(islice(left, size))
 
     def _forward(
         self, batch: Sequence[_Window], layers: Collection[int]

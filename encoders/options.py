@@ -16,7 +16,7 @@ Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
 Layer = Annotated[
     int | None, typer.Option(help="Hidden states used, from 0; default: the model's own.")
 ]
-Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+Dtype = Annotated[str, typer.Option(help="auto, bfloat16, float32 or int8.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
 TooLong = Annotated[
     str, typer.Option(help="Sentences beyond the model's length: error or windows.")

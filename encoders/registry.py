@@ -51,10 +51,11 @@ class ModelRegistry:
     ) -> Encoder:
         """The encoder ``name``, loaded if it is not there yet.
 
+        :param dtype: one of ``DTYPES``, or ``auto``: what suits the model and the device.
         :raises ModelNotFoundError: if it is neither a folder nor in the local cache.
         :raises TooLargeError: if it alone takes more than the memory limit.
         """
-        key = ModelKey(name, revision, dtype, device)
+        key = ModelKey(name, revision, dtype, device).settled()
         with self._lock:
             loading = self._loading.setdefault(key, threading.Lock())
         with loading:

@@ -43,7 +43,7 @@ def copy(tiny_model: Path, tmp_path: Path) -> Path:
         (
             ModelKey("bundled", dtype="float16"),
             UnknownNameError,
-            "unknown dtype 'float16'; choose one of: bfloat16, float32",
+            "unknown dtype 'float16'; choose one of: auto, bfloat16, float32, int8",
         ),
         (
             ModelKey("bundled", device="abacus"),

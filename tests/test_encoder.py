@@ -76,6 +76,31 @@ def test_a_result_depends_on_neither_batch_nor_order(
     np.testing.assert_allclose(shuffled, encoder.sentences(SENTENCES)[order], atol=1e-5)
 
 
+def test_equal_sentences_are_computed_once(encoder: Encoder) -> None:
+    rows = []
+    model = encoder.checkpoint.model
+    handle = model.register_forward_pre_hook(
+        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    done: list[int] = []
+    texts = ["the old house", "a cat", "the old house", "the  old house"]
+    vectors = encoder.sentences(texts, progress=done.append)
+    pieces = encoder.pieces([["a", "cat"], ["the", "house"], ["a", "cat"]])
+    handle.remove()
+    assert sum(rows) == 2 + 2  # the two spaces make no piece either
+    assert sum(done) == 4
+    np.testing.assert_allclose(vectors, [encoder.sentences([t])[0] for t in texts], atol=1e-6)
+    assert pieces[2].vectors is pieces[0].vectors
+    assert [len(p.vectors) for p in pieces] == [len(p.word_of) for p in pieces]
+
+
+def test_the_first_of_equal_sentences_is_the_one_that_is_too_long(encoder: Encoder) -> None:
+    long = "house " * 100
+    with pytest.raises(TooLongError) as caught:
+        encoder.sentences(["a cat", long, long])
+    assert caught.value.sentence == 1
+
+
 def test_words_in_a_batch_equal_words_alone(encoder: Encoder) -> None:
     together = encoder.words(WORDS)
     for words, vectors in zip(WORDS, together, strict=True):

@@ -26,6 +26,7 @@ PLACES = {
     "starlette": ("service/",),
     "uvicorn": ("service/",),
     "faiss": ("retrieval/index.py",),
+    "openvino": ("encoders/int8.py",),
     "sacrebleu": ("nmt/evaluate.py",),
     "ray": tuple(f"{room}/distributed.py" for room in ROOMS),
     "torch": tuple(f"{room}/" for room in ROOMS if room != "bitext"),
