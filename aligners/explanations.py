@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 COMMON = "Most used"
+_BOTH = "Both directions joined"
 
 
 class Explanation(NamedTuple):
@@ -43,5 +44,22 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "forward": Explanation("One direction", "For each word of the sentence, its best match."),
     "backward": Explanation("One direction", "For each word of the translation, its best match."),
+    "union": Explanation(_BOTH, "What either direction links."),
+    "grow-diag": Explanation(
+        _BOTH, "What both link, then neighbours of links that one of them has, as in atools."
+    ),
+    "grow-diag-final": Explanation(
+        _BOTH, "Grow-diag, then each direction's links of a word that has none."
+    ),
+    "grow-diag-final-and": Explanation(
+        _BOTH, "Grow-diag, then each direction's links of two words that have none."
+    ),
+    "grow-diag-moses": Explanation(_BOTH, "Grow-diag in the order of symal, Moses' program."),
+    "grow-diag-final-moses": Explanation(_BOTH, "Grow-diag-final as symal has it."),
+    "grow-diag-final-and-moses": Explanation(_BOTH, "Grow-diag-final-and as symal has it."),
+    "grow-diag-lilt": Explanation(
+        _BOTH, "Grow-diag by links of two words that have none only, as in Lilt's program."
+    ),
+    "grow-diag-final-lilt": Explanation(_BOTH, "Grow-diag-final as Lilt's program has it."),
 }
 """Every name of ``MATCHERS``, in the order in which people are shown them."""

@@ -21,8 +21,10 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="Such as argmax, itermax, mwmf, softmax, unbalanced (docs/tasks-align.md has them "
-        "all); default: the model's own. Settings follow a colon: softmax:temperature=0.1. "
+        help="argmax, backward, entmax, forward, grow-diag, grow-diag-final, grow-diag-final-and, "
+        "grow-diag-final-and-moses, grow-diag-final-lilt, grow-diag-final-moses, grow-diag-lilt, "
+        "grow-diag-moses, intersection, itermax, mwmf, partial, softmax, transport, unbalanced, "
+        "union; default: the model's own. Settings follow a colon: softmax:temperature=0.1. "
         "Several, with --format jsonl: say --method again.",
     ),
 ]
