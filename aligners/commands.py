@@ -70,7 +70,7 @@ def align(
     layer: Layer = None,
     model: Model = BUNDLED,
     revision: Revision = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     device: Devices = "cpu",
     processes: Processes = None,
     unit: Unit = None,

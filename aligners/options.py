@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 Target = Annotated[
     str | None, typer.Argument(help="The target sentences, if FILE has the source ones only.")
 ]
+_METHODS = (
+    "argmax, backward, entmax, forward, grow-diag, grow-diag-final, grow-diag-final-and, "
+    "grow-diag-final-and-moses, grow-diag-final-lilt, grow-diag-final-moses, grow-diag-lilt, "
+    "grow-diag-moses, intersection, itermax, mwmf, partial, softmax, transport, unbalanced, union; "
+    "default: the model's own. Settings follow a colon: softmax:temperature=0.1."
+)
+Method = Annotated[str | None, typer.Option(help=_METHODS)]
 Methods = Annotated[
     list[str] | None,
-    typer.Option(
-        "--method",
-        help="argmax, backward, entmax, forward, grow-diag, grow-diag-final, grow-diag-final-and, "
-        "grow-diag-final-and-moses, grow-diag-final-lilt, grow-diag-final-moses, grow-diag-lilt, "
-        "grow-diag-moses, intersection, itermax, mwmf, partial, softmax, transport, unbalanced, "
-        "union; default: the model's own. Settings follow a colon: softmax:temperature=0.1. "
-        "Several, with --format jsonl: say --method again.",
-    ),
+    typer.Option("--method", help=f"{_METHODS} Several, with --format jsonl: say --method again."),
 ]
 Unit = Annotated[
     str | None, typer.Option(help="What is matched: piece or word; default: the model's own.")
@@ -90,7 +90,7 @@ class AlignerChoice:
 
     model: str
     revision: str | None = None
-    dtype: str = "float32"
+    dtype: str = "auto"
     device: str = "cpu"
     allow_download: bool = False
     methods: tuple[str, ...] = ()

@@ -13,7 +13,15 @@ from typing import IO, TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from aligners.commands import Distortion, Method, Threshold, Unit
+from aligners.options import (
+    AlignerChoice,
+    Distortion,
+    Method,
+    NullEntropy,
+    SimilarityOption,
+    Threshold,
+    Unit,
+)
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError, choose_from
 from bitext.progress import report_progress
 from bitext.text import atomic_write, name_of, read_alignments
@@ -27,7 +35,6 @@ from encoders.options import (
     Revision,
     ShowProgress,
     TooLong,
-    load_encoder,
 )
 from encoders.preset import BUNDLED
 
@@ -81,11 +88,13 @@ def project(
     layer: Layer = None,
     model: Model = BUNDLED,
     revision: Revision = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     device: Device = "cpu",
     unit: Unit = None,
+    similarity: SimilarityOption = None,
     distortion: Distortion = None,
     threshold: Threshold = None,
+    null_entropy: NullEntropy = None,
     too_long: TooLong = "error",
     allow_download: AllowDownload = False,
     progress: ShowProgress = None,
@@ -106,22 +115,23 @@ def project(
     if links is not None:
         source: _Links = _FromFile(links)
     else:
-        from aligners.aligner import Aligner, check_choices
-
-        check_choices(method=method, unit=unit, distortion=distortion, threshold=threshold)
-        encoder = load_encoder(model, revision, dtype, device, allow_download=allow_download)
-        source = _Computed(
-            Aligner(
-                encoder,
-                method=method,
-                layer=layer,
-                unit=unit,
-                distortion=distortion,
-                threshold=threshold,
-                too_long=too_long,
-            ),
-            name_of(file),
+        choice = AlignerChoice(
+            model,
+            revision,
+            dtype,
+            device,
+            allow_download=allow_download,
+            methods=(method,) if method else (),
+            layer=layer,
+            unit=unit,
+            similarity=similarity,
+            distortion=distortion,
+            threshold=threshold,
+            null_entropy=null_entropy,
+            too_long=too_long,
         )
+        choice.check()
+        source = _Computed(choice.load(), name_of(file))
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the results on one terminal would mix
     summary = _carry_all(items, source, rules, output, report, progress)

@@ -52,8 +52,9 @@ def main() -> int:
 
 def make_states(model: str, sets: list[str], scales: list[float]) -> dict[str, Array]:
     """``scale/set/number/source`` and ``.../target`` -> hidden states of pieces."""
+    from alignment_quality import read_pairs
+
     from aligners.aligner import Aligner
-    from benchmarks.alignment_quality import read_pairs
     from bitext.text import data_folder
     from encoders.registry import default_registry
 

@@ -17,6 +17,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from alignment_quality import read_pairs
 from numpy.typing import NDArray
 
 from aligners import matching, probability, transport
@@ -24,7 +25,6 @@ from aligners.aligner import UNITS, Aligner
 from aligners.matching import Links
 from aligners.null import calibrate, keep_decided
 from aligners.similarity import Similarity, distort, similarity
-from benchmarks.alignment_quality import read_pairs
 from bitext.scoring import evaluate
 from bitext.text import data_folder, read_gold
 from bitext.types import Alignment, GoldAlignment

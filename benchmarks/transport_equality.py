@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
-PROBLEMS: dict[str, tuple[str, dict[str, float]]] = {  # name -> kind, parameters
+PROBLEMS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> kind, parameters
     "balanced eps .1": ("balanced", {"regularisation": 0.1}),
     "balanced eps .05": ("balanced", {"regularisation": 0.05}),
     "partial eps .1 mass .7": ("partial", {"regularisation": 0.1, "mass": 0.7}),
@@ -59,10 +59,11 @@ def main() -> int:
 
 
 def make_costs(model: str, sets: list[str]) -> Iterator[Matrix]:
+    from alignment_quality import read_pairs
+
     from aligners.aligner import Aligner
     from aligners.similarity import similarity
     from aligners.transport import scaled_to_pair
-    from benchmarks.alignment_quality import read_pairs
     from bitext.text import data_folder
     from encoders.registry import default_registry
 

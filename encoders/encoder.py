@@ -242,10 +242,10 @@ class Encoder:
             states = self._forward(batch, layers)[0]
             for layer, of_layer in vectors.items():
                 hidden = states[layer].float().cpu().numpy()
-                for window, rows in zip(batch, hidden, strict=True):
-                    own = rows[first : first + len(window.ids)][window.keep]
-                    at = window.start + window.keep.start
-                    of_layer[window.sentence][at : at + len(own)] = own
+                for part, rows in zip(batch, hidden, strict=True):
+                    own = rows[first : first + len(part.ids)][part.keep]
+                    at = part.start + part.keep.start
+                    of_layer[part.sentence][at : at + len(own)] = own
         return {
             layer: [
                 Pieces(of_layer[i], s.word_of)

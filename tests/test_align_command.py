@@ -81,7 +81,8 @@ def test_every_method_is_there_and_named_in_the_help(
     out = run("align", "--model", tiny_model, "--method", method, "--chunk", 1, bitext_file)[1]
     lines = [str(alignment) for alignment in Aligner(encoder, method=method).align(PAIRS)]
     assert out.splitlines() == lines
-    assert re.search(rf"\b{method}\b", run("align", "--help")[1])
+    shown = re.sub(r"-\n +", "-", run("align", "--help")[1])  # names are broken at hyphens
+    assert re.search(rf"(?<![\w-]){method}(?![\w-])", shown)
 
 
 def test_options_reach_the_aligner(

@@ -44,11 +44,13 @@ def test_settings_reach_the_matcher() -> None:
 
 def test_two_directions_are_symmetrised_as_their_files_would_be() -> None:
     matrix = np.random.default_rng(8).random((7, 9))
-    sides = [Alignment.of(((int(i), int(j)), 1.0) for i, j in np.argwhere(links))
-             for links in (forward(matrix), backward(matrix))]  # fmt: skip
+    there, back = (
+        Alignment.of(((int(i), int(j)), 1.0) for i, j in np.argwhere(links))
+        for links in (forward(matrix), backward(matrix))
+    )
     for name in ("union", "grow-diag", "grow-diag-final-and", "grow-diag-moses"):
         links = Method.parse(name).match([matrix])[0]
-        expected = symmetrize(*sides, name).links
+        expected = symmetrize(there, back, name).links
         assert tuple((int(i), int(j)) for i, j in np.argwhere(links)) == expected
 
 

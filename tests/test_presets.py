@@ -54,6 +54,6 @@ def test_the_encoder_takes_it(
     known = known_presets()["labse"].model_copy(
         update={"layers": encoder.layers, "dim": encoder.dim}
     )
-    monkeypatch.setitem(known_presets(), "tiny-known", known)  # type: ignore[arg-type]
+    monkeypatch.setitem(known_presets(), "tiny-known", known)
     again = ModelRegistry().encoder(str(folder))
     assert again.preset.alignment.similarity == "dot"
