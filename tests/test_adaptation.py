@@ -13,8 +13,11 @@ import transformers
 from safetensors.torch import load_file
 
 from bitext.errors import BitextError
+from bitext.text import read_gold, read_parallel, words
+from bitext.types import SentencePair
 from encoders.checkpoint import ModelKey, load_checkpoint, load_for_training
 from encoders.encoder import Encoder
+from encoders.inspection.calibration import calibrate
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.network import Network
 from encoders.preset import PRESET_FILE
@@ -305,3 +308,34 @@ def test_an_interrupted_adaptation_goes_on_with_the_pieces_it_learnt(
     again = run(tiny_model, new_language, tmp_path / "again", stages=[MLM], **changes)
     for name, tensor in whole.items():
         torch.testing.assert_close(again[name], tensor)
+
+
+def test_the_preset_is_calibrated_on_dev_gold(
+    tiny_model: Path, toy_corpora: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "start"
+    shutil.copytree(tiny_model, model)
+    (model / PRESET_FILE).write_text('{"alignment": {"method": "mwmf", "layer": 0, "window": 40}}')
+    run(model, toy_corpora, tmp_path / "out", dev={**DEV, "measure": "aer"})
+    encoder = Encoder(load_checkpoint(ModelKey(str(tmp_path / "out" / "model"))))
+    preset = encoder.preset.alignment
+    assert (preset.layer, preset.unit, preset.window) == (2, "word", 40)
+    assert preset.method.split(":")[0] in ("argmax", "softmax")
+    pairs = [
+        SentencePair(words(str(one.source)), words(str(one.target)))
+        for one in read_parallel(toy_corpora / "toy.src", toy_corpora / "toy.tgt")
+    ]
+    gold = read_gold(toy_corpora / "toy.gold")
+    promised = calibrate(encoder, pairs, gold, layer=2)
+    assert (preset.method, preset.threshold) == (promised.method, promised.threshold)
+
+
+def test_without_dev_gold_an_old_threshold_goes(
+    tiny_model: Path, toy_corpora: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "start"
+    shutil.copytree(tiny_model, model)
+    (model / PRESET_FILE).write_text('{"alignment": {"method": "mwmf", "threshold": 0.5}}')
+    run(model, toy_corpora, tmp_path / "out")
+    preset = Encoder(load_checkpoint(ModelKey(str(tmp_path / "out" / "model")))).preset.alignment
+    assert (preset.method, preset.threshold) == ("mwmf", 0.0)

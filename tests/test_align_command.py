@@ -475,3 +475,32 @@ def test_too_long_sentences_are_named_by_line(
     assert f"{target}, line 2 has " in run("align", "--model", tiny_model, source, target)[2]
     code, out, _ = run("align", "--model", tiny_model, "--too-long", "windows", path)
     assert (code, len(out.splitlines())) == (0, 2)
+
+
+# --- the corpus's own evidence
+
+
+def test_the_corpus_prior_is_learnt_from_all_pairs(
+    run: Run, write: Callable[..., Path], tiny_model: Path, encoder: Encoder
+) -> None:
+    lines = ["red fish\troter fisch", "red dog\troter hund", "old fish\talter fisch"] * 300
+    path = write("fish.tsv", *lines, "\thund")
+    given = ["align", "--model", tiny_model, "--method", "argmax", "--chunk", 64, path]
+    code, out, _ = run(*given, "--corpus-prior", 1)
+    assert code == 0
+    # A weight of 1 is more than any two similarities differ by.
+    assert out.splitlines() == ["0-0 1-1"] * 900 + [""]
+    assert run(*given, "--corpus-prior", 0)[1] == run(*given)[1]
+
+
+def test_the_corpus_prior_is_in_the_signature(
+    run: Run, bitext_file: Path, tiny_model: Path, write: Callable[..., Path]
+) -> None:
+    gold = write("gold", "0-0", "", "0-0")
+    options = ["--model", tiny_model, "--gold", gold, "--corpus-prior", 0.1]
+    assert "| corpus prior 0.1 |" in run("align", *options, bitext_file)[2]
+
+
+def test_a_corpus_prior_is_a_share(run: Run, bitext_file: Path) -> None:
+    code, _, err = run("align", "--corpus-prior", 2, bitext_file)
+    assert (code, err) == (2, "bitext align: prior_weight must be from 0 to 1, got 2\n")

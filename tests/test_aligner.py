@@ -318,3 +318,53 @@ def test_a_models_threshold_is_for_its_own_layer_unit_and_distortion() -> None:
         assert Aligner(encoder, **other).threshold == 0
     assert Aligner(encoder, layer=2, threshold=0.3).threshold == 0.3
     assert Aligner(encoder, threshold=0).threshold == 0
+
+
+# --- dot products, null words, details
+
+
+def test_dot_products_are_matched_and_cosines_scored() -> None:
+    # NE is (.5, .5). Its cosine is .71 with N and 1 with itself; its dot product is .5 with both,
+    # and of equals the first is taken.
+    sides = pair("NE", "N,NE")
+    assert by_table(method="forward", unit="word").align([sides])[0].links == ((0, 1),)
+    aligner = by_table(method="forward", unit="word", similarity="dot")
+    found = aligner.align([sides])[0]
+    assert found.links == ((0, 0),)
+    assert found.scores == pytest.approx([(1 + np.sqrt(0.5)) / 2])
+    assert "similarity dot" in aligner.signature
+
+
+def test_undecided_links_are_dropped() -> None:
+    # Words 1 of both sides are like all others of three: rows and columns of equal entries have
+    # entropy 1, all others less.
+    sides = pair("E,,N,W", "E,N,W")
+    kept = by_table(method="forward", unit="word", null_entropy=0.99).align([sides])[0]
+    assert kept == by_table(method="forward", unit="word").align([sides])[0]
+    none = by_table(method="forward", unit="word", null_entropy=0.0)
+    assert none.align([sides])[0].links == ()
+    assert "null entropy 0" in none.signature
+
+
+def test_details_tell_similarities_probabilities_and_null_words() -> None:
+    detail = by_table(method="argmax", unit="word").details([pair("E,,N", "N,W")], ["forward"])[0]
+    # Rows: E, nothing, N. Columns: N, W. Cosines of E: 0 and -1, of N: 1 and 0.
+    assert detail.similarity == pytest.approx(np.array([[0.5, 0.0], [0.0, 0.0], [1.0, 0.5]]))
+    assert detail.forward.sum(axis=1) == pytest.approx([1, 0, 1])  # a word without pieces has none
+    assert detail.backward.sum(axis=0) == pytest.approx([1, 1])
+    # One step of cosine is 20 at a temperature of .05: all but exp(-20) is the nearer word's.
+    assert detail.forward[0] == pytest.approx([1, 0], abs=1e-8)
+    assert detail.backward[:, 1] == pytest.approx([0, 0, 1], abs=1e-8)
+    links = detail.alignments["forward"]
+    assert links.links == ((0, 0), (2, 0))
+    assert detail.null_words(links) == ([1], [1])
+    # 2-0 is probable both ways: 1 for source word 2 and for target word 0. 0-0 is so one way only
+    # and gives word 0 next to nothing: (0 + 0 + 1 + 1 + 0) / 5.
+    assert detail.score(links) == pytest.approx(0.4, abs=1e-4)
+    assert detail.score(Alignment()) == 0
+
+
+def test_a_pair_without_words_has_details_too() -> None:
+    detail = by_table().details([SentencePair([], [])])[0]
+    assert detail.similarity.shape == (0, 0)
+    assert detail.score(detail.alignments["itermax"]) == 0

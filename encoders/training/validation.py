@@ -64,6 +64,7 @@ def calibrated_preset(dev: DevSettings | None, data: Path, network: Network) -> 
         said.pop("threshold", None)
         return preset.model_copy(update={"alignment": AlignmentPreset(**said)})
     layer = network.layers if dev.layer is None else dev.layer
+    network.model.eval()
     sets = [_read_gold(one, data) for one in dev.alignment]
     found = calibrate(
         encoder_of(network),
