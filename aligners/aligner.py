@@ -15,7 +15,7 @@ from aligners.methods import Method
 from aligners.null import keep_decided
 from aligners.similarity import SIMILARITIES, distort
 from aligners.similarity import similarity as similarity_of
-from aligners.windows import cut_windows, stitch
+from aligners.windows import compare_windows
 from bitext import __version__
 from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameError, choose_from
 from bitext.types import Alignment, SentencePair
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
 """Similarities of one pair that are held at once, such as 5000 by 5000; about 1 GB at the peak."""
+
+
+ROUGH_LAYER = 0
+"""Of the first look at a long pair: the embeddings, which do not depend on where it is cut."""
 
 
 class Aligner:
@@ -218,51 +222,64 @@ class Aligner:
         self, pairs: Sequence[SentencePair], first: int, priors: Sequence[Prior] | None
     ) -> list[Compared | None]:
         """The similarities of every pair; nothing where a side has no units."""
-        sources, targets = self._encode(pairs, first)
-        compared: list[Compared | None] = []
-        for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            one = self._compare(source, target, first + place)
-            if one is not None:
-                if self.too_long == "windows" and max(source.pieces, target.pieces) > self.window:
-                    one = self._compare_windows(pairs[place], one)
-                if priors is not None:
-                    one = one.with_prior(priors[place], self.prior_weight)
-            compared.append(one)
-        return compared
+        long = self._long_places(pairs, first) if self.too_long == "windows" else set()
+        nothing = SentencePair((), ())
+        short = [nothing if place in long else pair for place, pair in enumerate(pairs)]
+        compared = self._compare_whole(short, first, self.layer)
+        for place in long:
+            compared[place] = self._compare_long(pairs[place], first + place)
+        if priors is None:
+            return compared
+        return [
+            None if one is None else one.with_prior(prior, self.prior_weight)
+            for one, prior in zip(compared, priors, strict=True)
+        ]
 
-    def _compare_windows(self, pair: SentencePair, rough: Compared) -> Compared:
-        windows = cut_windows(pair, rough)
-        sources, targets = self._encode([window.pair for window in windows], 1)
-        compared = [self._compare(*sides, 1) for sides in zip(sources, targets, strict=True)]
-        return stitch(rough, windows, compared)
+    def _long_places(self, pairs: Sequence[SentencePair], first: int) -> set[int]:
+        """Where the pairs are that must be aligned part by part."""
+        counts = self.encoder.piece_counts(_sides(pairs, first))
+        return {place % len(pairs) for place, n in enumerate(counts) if n > self.window}
 
-    def _encode(self, pairs: Sequence[SentencePair], first: int) -> tuple[list[Units], list[Units]]:
+    def _compare_long(self, pair: SentencePair, number: int) -> Compared | None:
+        rough = self._compare_whole([pair], number, ROUGH_LAYER)[0]
+        if rough is None:
+            return None
+        return compare_windows(
+            pair, rough, lambda parts: self._compare_whole(parts, number, self.layer)
+        )
+
+    def _compare_whole(
+        self, pairs: Sequence[SentencePair], first: int, layer: int
+    ) -> list[Compared | None]:
+        sources, targets = self._encode(pairs, first, layer)
+        numbered = enumerate(zip(sources, targets, strict=True), start=first)
+        return [self._compare(source, target, number) for number, (source, target) in numbered]
+
+    def _encode(
+        self, pairs: Sequence[SentencePair], first: int, layer: int
+    ) -> tuple[list[Units], list[Units]]:
         """The units of all source sides and of all target sides, encoded in one call."""
-        sources = [_words(pair, "source", number) for number, pair in enumerate(pairs, first)]
-        targets = [_words(pair, "target", number) for number, pair in enumerate(pairs, first)]
+        sides = _sides(pairs, first)
         try:
-            units = self._units([*sources, *targets])
+            pieces = self.encoder.pieces(
+                sides, layer=layer, too_long=self.too_long, window=self.window
+            )
         except TooLongError as error:
             side, number = divmod(error.sentence, len(pairs))
             name = ("source", "target")[side]
             raise error.called(f"pair {first + number}, {name}") from None
+        units = [self._units_of(*one) for one in zip(pieces, map(len, sides), strict=True)]
         return units[: len(pairs)], units[len(pairs) :]
-
-    def _units(self, sentences: Sequence[Sequence[str]]) -> list[Units]:
-        pieces = self.encoder.pieces(
-            sentences, layer=self.layer, too_long=self.too_long, window=self.window
-        )
-        return [self._units_of(*one) for one in zip(pieces, map(len, sentences), strict=True)]
 
     def _units_of(self, pieces: Pieces, words: int) -> Units:
         from encoders.pooling import pool_words  # here: it brings torch, which takes seconds
 
         vectors, word_of = pieces
         if self.unit == "piece":
-            return Units(vectors, word_of, words, len(word_of))
+            return Units(vectors, word_of, words)
         present = np.unique(word_of)
         pooled = pool_words(vectors, word_of, words, "mean")[present]
-        return Units(pooled, present, words, len(word_of))
+        return Units(pooled, present, words)
 
     def _compare(self, source: Units, target: Units, number: int) -> Compared | None:
         """The similarities of pair ``number``, or nothing where a side has no units."""
@@ -317,6 +334,15 @@ def check_choices(
     for what, share in shares.items():
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{what} must be from 0 to 1, got {share:g}")
+
+
+def _sides(pairs: Sequence[SentencePair], first: int) -> list[Sequence[str]]:
+    """All source sides and then all target sides."""
+    return [
+        _words(pair, side, number)
+        for side in ("source", "target")
+        for number, pair in enumerate(pairs, first)
+    ]
 
 
 def _words(pair: SentencePair, side: str, number: int) -> Sequence[str]:

@@ -30,7 +30,6 @@ class Units:
     vectors: Vectors
     word_of: Numbers  # the word each unit belongs to, ascending, shape (units,)
     words: int  # of the side, those without units included
-    pieces: int
 
 
 @dataclass(frozen=True, slots=True)

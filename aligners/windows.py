@@ -10,7 +10,7 @@ of its neighbours around it, is compared again as a pair of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,7 +27,13 @@ CORE = 30
 OVERLAP = 10
 """Words of its neighbours that a window has around its own, on every side."""
 
+PASSES = 2
+"""The similarities of the first windows tell where to cut the second ones."""
+
 Weights = NDArray[np.float64]
+
+
+Compare = Callable[[list[SentencePair]], list[Compared | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,19 @@ class Window:
     pair: SentencePair
     start: tuple[int, int]  # of the compared words, in the long pair's source and target
     own: range  # source words of the long pair
+
+
+def compare_windows(pair: SentencePair, rough: Compared, compare: Compare) -> Compared:
+    """The similarities of a long pair, from windows that are cut better each time.
+
+    :param rough: the whole pair, compared as well as it can be.
+    :param compare: what compares the pairs of the windows; ``None`` where a side has no units.
+    """
+    compared = rough
+    for _ in range(PASSES):
+        windows = cut_windows(pair, compared)
+        compared = stitch(rough, windows, compare([window.pair for window in windows]))
+    return compared
 
 
 def cut_windows(pair: SentencePair, rough: Compared) -> list[Window]:

@@ -218,6 +218,10 @@ class Encoder:
         found = self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long, window=window)
         return found[layer]
 
+    def piece_counts(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+        """How many pieces each sentence has, special ones left out; nothing is encoded."""
+        return [len(subwords.ids) for subwords in self._splitter.words(sentences)]
+
     def pieces_of_layers(
         self,
         sentences: Sequence[Sequence[str]],
