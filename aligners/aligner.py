@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aligners.chunks import chunked
-from aligners.comparison import Compared, Prior, Units
+from aligners.comparison import Compared, Numbers, Prior, Units
 from aligners.detail import PairDetail, detail_of
 from aligners.matching import Links
 from aligners.methods import Method
 from aligners.null import keep_decided
-from aligners.similarity import SIMILARITIES, distort
+from aligners.similarity import SIMILARITIES, Vectors, distort
 from aligners.similarity import similarity as similarity_of
 from aligners.windows import compare_windows
 from bitext import __version__
@@ -21,15 +21,11 @@ from bitext.errors import InputError, TooLargeError, TooLongError, UnknownNameEr
 from bitext.types import Alignment, SentencePair
 
 if TYPE_CHECKING:
-    from encoders.encoder import Encoder, Pieces
+    from encoders.encoder import Encoder
 
 UNITS = ("piece", "word")
 MAX_SIMILARITIES = 25_000_000
 """Similarities of one pair that are held at once, such as 5000 by 5000; about 1 GB at the peak."""
-
-
-ROUGH_LAYER = 0
-"""Of the first look at a long pair: the embeddings, which do not depend on where it is cut."""
 
 
 class Aligner:
@@ -127,7 +123,7 @@ class Aligner:
             *([f"threshold {self.threshold:g}"] if self.threshold else []),
             *([f"corpus prior {self.prior_weight:g}"] if self.prior_weight else []),
             *([f"null entropy {self.null_entropy:g}"] if self.null_entropy < 1 else []),
-            *([f"windows of {self.window}"] if self.too_long == "windows" else []),
+            *([f"windows from {self.window} pieces"] if self.too_long == "windows" else []),
         ]
         return " | ".join(parts)
 
@@ -225,7 +221,7 @@ class Aligner:
         long = self._long_places(pairs, first) if self.too_long == "windows" else set()
         nothing = SentencePair((), ())
         short = [nothing if place in long else pair for place, pair in enumerate(pairs)]
-        compared = self._compare_whole(short, first, self.layer)
+        compared = self._compare_whole(short, first)
         for place in long:
             compared[place] = self._compare_long(pairs[place], first + place)
         if priors is None:
@@ -241,40 +237,38 @@ class Aligner:
         return {place % len(pairs) for place, n in enumerate(counts) if n > self.window}
 
     def _compare_long(self, pair: SentencePair, number: int) -> Compared | None:
-        rough = self._compare_whole([pair], number, ROUGH_LAYER)[0]
+        rough = self._compare(*map(self._words_alone, _sides([pair], number)), number)
         if rough is None:
             return None
-        return compare_windows(
-            pair, rough, lambda parts: self._compare_whole(parts, number, self.layer)
-        )
+        return compare_windows(pair, rough, lambda parts: self._compare_whole(parts, number))
 
-    def _compare_whole(
-        self, pairs: Sequence[SentencePair], first: int, layer: int
-    ) -> list[Compared | None]:
-        sources, targets = self._encode(pairs, first, layer)
+    def _words_alone(self, words: Sequence[str]) -> Units:
+        """The units of words without context: what a place in a long text changes nothing of."""
+        pieces = self.encoder.pieces([[word] for word in words], layer=0, too_long=self.too_long)
+        vectors = np.concatenate([one.vectors for one in pieces])
+        lengths = [len(one.vectors) for one in pieces]
+        return self._units_of(vectors, np.repeat(np.arange(len(words)), lengths), len(words))
+
+    def _compare_whole(self, pairs: Sequence[SentencePair], first: int) -> list[Compared | None]:
+        sources, targets = self._encode(pairs, first)
         numbered = enumerate(zip(sources, targets, strict=True), start=first)
         return [self._compare(source, target, number) for number, (source, target) in numbered]
 
-    def _encode(
-        self, pairs: Sequence[SentencePair], first: int, layer: int
-    ) -> tuple[list[Units], list[Units]]:
+    def _encode(self, pairs: Sequence[SentencePair], first: int) -> tuple[list[Units], list[Units]]:
         """The units of all source sides and of all target sides, encoded in one call."""
         sides = _sides(pairs, first)
         try:
-            pieces = self.encoder.pieces(
-                sides, layer=layer, too_long=self.too_long, window=self.window
-            )
+            pieces = self.encoder.pieces(sides, layer=self.layer, too_long=self.too_long)
         except TooLongError as error:
             side, number = divmod(error.sentence, len(pairs))
             name = ("source", "target")[side]
             raise error.called(f"pair {first + number}, {name}") from None
-        units = [self._units_of(*one) for one in zip(pieces, map(len, sides), strict=True)]
+        units = [self._units_of(*one, len(side)) for one, side in zip(pieces, sides, strict=True)]
         return units[: len(pairs)], units[len(pairs) :]
 
-    def _units_of(self, pieces: Pieces, words: int) -> Units:
+    def _units_of(self, vectors: Vectors, word_of: Numbers, words: int) -> Units:
         from encoders.pooling import pool_words  # here: it brings torch, which takes seconds
 
-        vectors, word_of = pieces
         if self.unit == "piece":
             return Units(vectors, word_of, words)
         present = np.unique(word_of)

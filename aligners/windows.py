@@ -22,10 +22,11 @@ from aligners.matching import argmax
 from aligners.similarity import Similarity
 from bitext.types import SentencePair
 
-CORE = 30
+CORE = 15
 """Source words of a window, at least; twice as many at most where links are found to cut at."""
-OVERLAP = 10
-"""Words of its neighbours that a window has around its own, on every side."""
+OVERLAP = 8
+"""Words of its neighbours that a window has around its own, on every side. Both were chosen on dev
+sets with the bundled model; its sentences in training were seldom longer than such windows."""
 
 PASSES = 2
 """The similarities of the first windows tell where to cut the second ones."""

@@ -17,6 +17,7 @@ from itertools import islice
 from alignment_quality import read_pairs
 
 from aligners.aligner import Aligner
+from bitext.errors import TooLongError
 from bitext.scoring import evaluate
 from bitext.text import data_folder, read_gold
 from bitext.types import GoldAlignment, Link, SentencePair

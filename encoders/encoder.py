@@ -207,16 +207,13 @@ class Encoder:
         *,
         layer: int | None = None,
         too_long: str = "error",
-        window: int | None = None,
     ) -> list[Pieces]:
         """The vectors of each sentence's pieces, and the word each piece belongs to.
 
-        :param window: the most pieces of a window; by default as many as the model takes.
         :raises TooLongError: if a sentence has more pieces than the model takes.
         """
         layer = self.check_layer(layer, "alignment")
-        found = self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long, window=window)
-        return found[layer]
+        return self.pieces_of_layers(sentences, layers=(layer,), too_long=too_long)[layer]
 
     def piece_counts(self, sentences: Sequence[Sequence[str]]) -> list[int]:
         """How many pieces each sentence has, special ones left out; nothing is encoded."""
@@ -228,12 +225,11 @@ class Encoder:
         *,
         layers: Sequence[int],
         too_long: str = "error",
-        window: int | None = None,
     ) -> dict[int, list[Pieces]]:
         """What :meth:`pieces` gives for each of ``layers``, from one pass of the model."""
         layers = [self.check_layer(layer, "alignment") for layer in layers]
         subwords = self._splitter.words(sentences)
-        work = self._work(subwords, too_long, window)
+        work = self._work(subwords, too_long)
         vectors = {
             layer: {
                 i: np.empty((len(subwords[i].ids), self.dim), dtype=np.float32)
@@ -258,13 +254,8 @@ class Encoder:
             for layer, of_layer in vectors.items()
         }
 
-    def _work(
-        self, subwords: Sequence[Subwords], too_long: str, window: int | None = None
-    ) -> _Work:
+    def _work(self, subwords: Sequence[Subwords], too_long: str) -> _Work:
         _check("too_long", too_long, TOO_LONG)
-        size = self.max_pieces
-        if too_long == "windows" and window is not None:
-            size = min(size, window)
         windows: list[_Window] = []
         seen: dict[tuple[int, ...], int] = {}
         first = np.arange(len(subwords))
@@ -272,7 +263,7 @@ class Encoder:
             first[number] = seen.setdefault(tuple(ids), number)
             if first[number] != number:
                 continue
-            if len(ids) <= size:
+            if len(ids) <= self.max_pieces:
                 if ids:
                     windows.append(_Window(number, ids, 0, slice(0, len(ids))))
             elif too_long == "error":
@@ -282,7 +273,7 @@ class Encoder:
                     sentence=number,
                 )
             else:
-                windows.extend(_split_windows(number, ids, size))
+                windows.extend(_split_windows(number, ids, self.max_pieces))
         return _Work(windows, first)
 
     def _batches(self, windows: Sequence[_Window]) -> Iterator[list[_Window]]:

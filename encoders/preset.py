@@ -32,7 +32,7 @@ class AlignmentPreset(Strict):
     distortion: float = Field(0.0, ge=0, le=1)
     threshold: float = Field(0.0, ge=0, le=1)  # links that score less are dropped
     null_entropy: float = Field(1.0, ge=0, le=1)  # links less decided are dropped; 1: none
-    window: int | None = Field(None, ge=8)  # pieces it reads well at once; None: as many as it can
+    window: int | None = Field(None, ge=8)  # pieces up to which it reads well; None: all it takes
 
 
 class RetrievalPreset(Strict):
