@@ -1,8 +1,8 @@
 """Which units translate each other: a statistical aligner of a bitext's words or pieces.
 
-Each unit of a sentence comes from a unit of the other, or from nothing. The first pass is IBM model
-1 (Brown et al., 1993) with a diagonal prior (Dyer, Chahuneau & Smith, 2013), later ones a hidden
-Markov model of jumps (``encoders/statistics/jumps.py``). The two directions are trained to agree
+Each unit of a sentence comes from a unit of the other, or from nothing. The first passes are IBM
+model 1 (Brown et al., 1993) with a diagonal prior (Dyer, Chahuneau & Smith, 2013), later ones a
+hidden Markov model of jumps (``encoders/statistics/jumps.py``). The two directions are trained to agree
 (Liang, Taskar & Klein, 2006), but in the first pass and the last: they agree on one link a unit,
 and the last pass lets each find the units that together translate one. It is what can be learnt
 from a corpus in minutes of counting; pretraining takes its links as first guides.
@@ -25,8 +25,10 @@ Mask = NDArray[np.bool_]
 
 NULL_PROBABILITY = 0.03
 """Chance that a unit comes from nothing in the other sentence."""
+FIRST_PASSES = 2
+"""Passes of IBM model 1, before those of the hidden Markov model."""
 DIAGONAL = 4.0
-"""How fast the first pass's prior falls with the distance from the diagonal."""
+"""How fast the first passes' prior falls with the distance from the diagonal."""
 
 CONCENTRATION = 0.1
 """Dirichlet prior on each unit's translations: small, so that rare units collect no garbage."""
@@ -69,8 +71,8 @@ def align_units(
     *,
     stems: Ints | None = None,
     iterations: int = 5,
-    threshold: float = 0.1,
-    beside: float = 0.5,
+    threshold: float = 0.2,
+    beside: float = 0.7,
 ) -> UnitLinks:
     """Learn a lexicon from ``bitext`` and link its units.
 
@@ -89,7 +91,7 @@ def align_units(
     for number in range(iterations if cells.count else 0):
         agree = 0 < number < iterations - 1
         for block in cells.blocks:
-            one, other = _both(block, cells, forward, backward, first=number == 0)
+            one, other = _both(block, cells, forward, backward, first=number < FIRST_PASSES)
             there[block.span] = (one * other if agree else one).ravel()
             if not agree:
                 back[block.span] = other.ravel()

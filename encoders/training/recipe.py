@@ -44,8 +44,8 @@ class LexiconSettings(Strict):
     """The statistical links that guide word objectives (``encoders/statistics/lexicon.py``)."""
 
     iterations: Positive = 5
-    threshold: Share = 0.1  # of the product of both directions
-    beside: float = Field(0.5, gt=0, le=1)  # of one direction, beside a link; 1: no such links
+    threshold: Share = 0.2  # of the product of both directions
+    beside: float = Field(0.7, gt=0, le=1)  # of one direction, beside a link; 1: no such links
 
 
 class Stage(Strict):
