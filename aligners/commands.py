@@ -134,6 +134,8 @@ def align(
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the links on one terminal would mix
     with working(Task(choice, style, source.names, keep=gold is not None), devices) as team:
+        if output is not None or sys.stderr.isatty():
+            print(*team.signatures.values(), sep="\n", file=sys.stderr)
         # the chunk too: what is encoded together shows in the last digits of scores
         settings = {**team.settings, "raw": raw, "chunk": chunk}
         if output is None:

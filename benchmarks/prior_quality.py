@@ -1,6 +1,6 @@
 """What a corpus's own evidence adds to the model's: AER in %, with and without --corpus-prior.
 
-python benchmarks/prior_quality.py                     # XL-WA nl da pt, en-sv, en-hi
+python benchmarks/prior_quality.py                     # all ten test sets
 python benchmarks/prior_quality.py --sets xlwa_ennl_dev --weights 0 0.05 0.1 0.2
 
 The corpus is the training text of the language pair (segmented by ICU) and the test text. Only the
@@ -13,7 +13,7 @@ import argparse
 import gzip
 from collections.abc import Iterator
 
-from alignment_quality import read_pairs
+from alignment_quality import TEST_SETS, read_pairs
 
 from aligners.aligner import Aligner
 from aligners.methods import Method
@@ -24,23 +24,27 @@ from bitext.text import data_folder, read_gold
 from bitext.types import Alignment, SentencePair
 from encoders.registry import default_registry
 
-SETS = ["xlwa_ennl_test", "xlwa_enda_test", "xlwa_enpt_test", "ensv", "enhi"]
 LEFT_OUT = ("multi30k",)  # not in the bundled model's text either
 
 
-def training_text(language: str) -> Iterator[SentencePair]:
+def training_text(name: str) -> Iterator[SentencePair]:
+    """The text of the languages of a set, in its direction."""
+    source, target = name.removeprefix("xlwa_")[:2], name.removeprefix("xlwa_")[2:4]
+    turned = target == "en"
+    language = source if turned else target
     for path in sorted(data_folder().glob(f"parallel/*/train.en-{language}.tsv.gz")):
         if path.parent.name not in LEFT_OUT:
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 for line in file:
                     sides = line.rstrip("\n").split("\t")
-                    yield SentencePair(*([word.text for word in segment(one)] for one in sides))
+                    words = [[word.text for word in segment(one)] for one in sides]
+                    yield SentencePair(*(reversed(words) if turned else words))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled")
-    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--sets", nargs="+", default=TEST_SETS)
     parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 0.1])
     options = parser.parse_args()
     encoder = default_registry().encoder(options.model)
@@ -50,7 +54,7 @@ def main() -> None:
     for name in options.sets:
         pairs = read_pairs(data_folder() / "alignment", name)
         gold = read_gold(data_folder() / f"alignment/{name}.gold", pairs=len(pairs))
-        text = [*pairs, *training_text(name.removeprefix("xlwa_")[2:4])]
+        text = [*pairs, *training_text(name)]
         prior = CorpusPrior.learn(text)
         priors = [
             prior.of(number, (len(pair.source), len(pair.target)))

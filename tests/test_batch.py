@@ -104,7 +104,8 @@ def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(
     part = f"{run.output}.part"
     kept = len(Path(part).read_text().splitlines())
     hint = f"{part} keeps {kept} pairs: the same command goes on from there"
-    assert (code, said) == (130, f"bitext align: interrupted; {hint}\n")
+    assert code == 130
+    assert said.endswith(f"\nbitext align: interrupted; {hint}\n")  # behind the signature
     # the number of processes is free to change; the model, the method and the chunk are not
     alone = [pairs, "--model", tiny_model, "--output", run.output]
     assert align(*alone, "--chunk", 1, "--method", "argmax") == 2

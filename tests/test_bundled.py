@@ -68,7 +68,7 @@ def test_word_alignment_of_hansards(bundled: Encoder, data: Path) -> None:
         for pair in read_parallel(folder / "enfr.src", folder / "enfr.tgt")
     ]
     score = evaluate(Aligner(bundled).align(pairs), read_gold(folder / "enfr.gold"))
-    assert score.aer == pytest.approx(0.122, abs=0.002)
+    assert score.aer == pytest.approx(0.111, abs=0.002)
 
 
 def test_retrieval_of_tatoeba(bundled: Encoder, data: Path) -> None:
