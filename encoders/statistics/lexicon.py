@@ -2,10 +2,10 @@
 
 Each unit of a sentence comes from a unit of the other, or from nothing. The first passes are IBM
 model 1 (Brown et al., 1993) with a diagonal prior (Dyer, Chahuneau & Smith, 2013), later ones a
-hidden Markov model of jumps (``encoders/statistics/jumps.py``). The two directions are trained to agree
-(Liang, Taskar & Klein, 2006), but in the first pass and the last: they agree on one link a unit,
-and the last pass lets each find the units that together translate one. It is what can be learnt
-from a corpus in minutes of counting; pretraining takes its links as first guides.
+hidden Markov model of jumps (``encoders/statistics/jumps.py``). The two directions are trained to
+agree (Liang, Taskar & Klein, 2006), but in the first pass and the last: they agree on one link a
+unit, and the last pass lets each find the units that together translate one. It is what can be
+learnt from a corpus in minutes of counting; pretraining takes its links as first guides.
 """
 
 from __future__ import annotations
