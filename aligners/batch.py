@@ -12,8 +12,13 @@ from aligners.methods import Method
 from aligners.options import AlignerChoice
 from aligners.output import Style
 from bitext.errors import InputError, TooLargeError, TooLongError
+from bitext.memory import give_back
 from bitext.resumable import Mark, Setting
 from bitext.types import Alignment
+
+
+CHUNKS_BETWEEN = 8
+"""Chunks after which freed memory is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Maker:
         """:raises BitextError: if the model cannot be loaded, or does not suit the task."""
         self.task = task
         self.aligner = task.choice.load()
+        self._made = 0
         methods = [str(Method.parse(name)) for name in task.choice.methods]
         self.methods = methods or [self.aligner.method]
 
@@ -78,6 +84,9 @@ class Maker:
         :raises BitextError: if a pair cannot be aligned or written; it says which, and of what
             file.
         """
+        self._made += 1
+        if self._made % CHUNKS_BETWEEN == 0:
+            give_back()
         try:
             return self._make(chunk)
         except TooLongError as error:
