@@ -16,7 +16,6 @@ from bitext.memory import give_back
 from bitext.resumable import Mark, Setting
 from bitext.types import Alignment
 
-
 CHUNKS_BETWEEN = 8
 """Chunks after which freed memory is given back."""
 
