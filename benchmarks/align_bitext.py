@@ -12,6 +12,7 @@ from aligners.aligner import Aligner
 from bitext.types import SentencePair
 from encoders.registry import default_registry
 
+RUNNING: set[str] = set()
 CHUNK = 256
 """Pairs at a time, as `bitext align` reads them."""
 
@@ -44,18 +45,20 @@ def load(job: Mapping[str, Any]) -> Pass:
 def timed(
     work: Callable[..., object], name: str, measured: dict[str, float]
 ) -> Callable[..., object]:
-    """``work`` that adds its processor seconds to ``measured``; calls inside it count once."""
-    running = [False]
+    """``work`` that adds its processor seconds to ``measured``; calls inside it count once.
+
+    One name may be the work of several functions that call each other.
+    """
 
     def run(*args: object, **kwargs: object) -> object:
-        if running[0]:
+        if name in RUNNING:
             return work(*args, **kwargs)
-        running[0] = True
+        RUNNING.add(name)
         began = time.process_time()
         try:
             return work(*args, **kwargs)
         finally:
-            running[0] = False
+            RUNNING.discard(name)
             measured[name] = measured.get(name, 0.0) + time.process_time() - began
 
     return run
