@@ -237,7 +237,8 @@ class Aligner:
         return {place % len(pairs) for place, n in enumerate(counts) if n > self.window}
 
     def _compare_long(self, pair: SentencePair, number: int) -> Compared | None:
-        rough = self._compare(*map(self._words_alone, _sides([pair], number)), number)
+        source, target = (self._words_alone(side) for side in _sides([pair], number))
+        rough = self._compare(source, target, number)
         if rough is None:
             return None
         return compare_windows(pair, rough, lambda parts: self._compare_whole(parts, number))
