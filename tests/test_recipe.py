@@ -34,7 +34,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
 def test_the_bundled_models_recipe_is_a_recipe() -> None:
     path = Path(__file__).parents[1] / "encoders" / "bundled" / "recipe.toml"
     recipe = read_recipe(path)
-    assert [stage.name for stage in recipe.stages] == ["vectors", "network"]
+    assert [stage.name for stage in recipe.stages] == ["vectors", "network", "sentences"]
 
 
 @pytest.mark.parametrize(
