@@ -127,10 +127,11 @@ def align(
     style.check_methods(len(choice.methods))
     devices = devices_of(device, processes)
     source = Source(file, target, raw=raw, chunk=chunk)
-    expected = None if gold is None else read_gold_of(gold, gold_index, source.hold())
-    drawn = [] if plot is None else pairs_to_plot(source.hold(), plot)
+    held = source.hold() if gold or plot or corpus_prior else []
+    expected = None if gold is None else read_gold_of(gold, gold_index, held)
+    drawn = [] if plot is None else pairs_to_plot(held, plot)
     if corpus_prior:
-        source.learn_prior()
+        source.learn_prior(held)
     if progress is None and output is None and sys.stdout.isatty():
         progress = False  # a bar and the links on one terminal would mix
     with working(Task(choice, style, source.names, keep=gold is not None), devices) as team:

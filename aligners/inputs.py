@@ -64,11 +64,14 @@ class Source:
         self.pairs = _watched(held)
         return [self._prepare(pair).pair for pair in held]
 
-    def learn_prior(self) -> None:
-        """Read all pairs and learn what they tell of their words; chunks then have priors."""
+    def learn_prior(self, held: list[SentencePair]) -> None:
+        """Learn what all pairs tell of their words; chunks then have priors.
+
+        :param held: what :meth:`hold` gave.
+        """
         from aligners.prior import CorpusPrior
 
-        self._prior = CorpusPrior.learn(self.hold())
+        self._prior = CorpusPrior.learn(held)
 
     def chunks(self) -> Iterator[Chunk]:
         inputs = map(self._prepare, self.pairs)
