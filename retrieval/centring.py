@@ -176,6 +176,11 @@ class Centring:
             raise MismatchError(f"the vectors are centred already, with centre {space.centre}")
         check_same_space(self.space, space, where="the centring", what="what is to be centred")
 
+    def check_language(self, language: str) -> None:
+        """:raises UnknownNameError: if this was not learnt for ``language``."""
+        if language not in self.counts:
+            raise UnknownNameError(choose_from("language", language, self.counts))
+
     def centred(self, space: Space) -> Space:
         """The space that vectors of ``space`` are in once they are centred.
 
@@ -191,8 +196,7 @@ class Centring:
         :return: new unit rows of the same shape.
         :raises UnknownNameError: if it was not learnt for ``language``.
         """
-        if language not in self.counts:
-            raise UnknownNameError(choose_from("language", language, self.counts))
+        self.check_language(language)
         there = rows.any(axis=1, keepdims=True)
         left = rows - self.tensors[f"mean/{language}"]
         removed = self.tensors.get(f"removed/{language}")
@@ -265,7 +269,8 @@ def fit_centring(
         tensors["scale"] = parts.scale
     counts = {language: found.count for language, found in moments.items()}
     narrow = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
-    return Centring(str(chosen), space, counts, narrow)
+    raw = Space(**{name: getattr(space, name) for name in Space.model_fields})
+    return Centring(str(chosen), raw, counts, narrow)
 
 
 def _collect(language: str, blocks: Iterable[Rows], dim: int, squares: bool) -> Moments:
