@@ -51,6 +51,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "remap": ("aligners.link_commands:remap_links", "Carry links to another tokenisation."),
     "convert": ("aligners.link_commands:convert", "Write alignments in another format."),
     "embed": ("retrieval.embedding_commands:embed", "Turn sentences into vectors."),
+    "centring fit": (
+        "retrieval.embedding_commands:fit",
+        "Learn what the vectors of each language have in common.",
+    ),
+    "centring apply": (
+        "retrieval.embedding_commands:apply",
+        "Take it away from the vectors of one language.",
+    ),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
     "evaluate alignment": (
@@ -72,7 +80,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
 }
 
-GROUPS = {"evaluate": "Score alignment or retrieval against gold."}
+GROUPS = {
+    "centring": "Take away from vectors what their languages have in common.",
+    "evaluate": "Score alignment or retrieval against gold.",
+}
 
 OPTIONS = {
     "--verbose": "Log on stderr what is being done.",

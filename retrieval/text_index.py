@@ -225,7 +225,9 @@ class TextIndex:
         named = {"model": encoder.name, "fingerprint": encoder.fingerprint}
         check_same_space(own, own.model_copy(update=named), where=where, what="the query")
         layer = own.layer if layer is None else layer
-        space = space_of(encoder, layer, pooling or own.pooling, centre=own.centre)
+        space = space_of(
+            encoder, layer, pooling or own.pooling, prefix=own.prefix, centre=own.centre
+        )
         check_same_space(own, space, where=where, what="the query")
         return space
 

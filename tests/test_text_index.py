@@ -52,6 +52,7 @@ class LetterEncoder:
         *,
         layer: int | None = None,
         pooling: str = "mean",
+        prefix: str | None = None,
         too_long: str = "error",
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
