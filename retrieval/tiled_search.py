@@ -207,9 +207,7 @@ def _sure(groups: NDArray[Any], k: int, dtype: torch.dtype, error: float) -> Flo
     products = numbers(_largest(groups, k))
     rounding = np.where(np.isfinite(products), abs(products), 0) * _HALF_STEP[dtype]
     missing = max(0, k - products.shape[1])
-    return np.pad(
-        products - rounding - error, ((0, 0), (missing, 0)), constant_values=-np.inf
-    )
+    return np.pad(products - rounding - error, ((0, 0), (missing, 0)), constant_values=-np.inf)
 
 
 def _largest(values: NDArray[Any], k: int) -> NDArray[Any]:
