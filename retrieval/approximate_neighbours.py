@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def nearest_both_ways_approximately(
     return BothWays(_nearest(source, target, k, kind), _nearest(target, source, k, kind))
 
 
-def _nearest(queries: Vectors, vectors: Vectors, k: int, kind: str) -> Neighbours:
+def _nearest(queries: Any, vectors: Any, k: int, kind: str) -> Neighbours:
     index = Index.build(vectors, kind=kind)
     best = Best(queries.shape[0], min(k, len(index)))
     for start in range(0, queries.shape[0], PART):

@@ -24,7 +24,7 @@ class Best:
 
     @property
     def k(self) -> int:
-        return self.scores.shape[1]
+        return int(self.scores.shape[1])
 
     @property
     def last(self) -> Scores:

@@ -68,7 +68,11 @@ def intersection(of_sources: Candidates, of_targets: Candidates) -> Candidates:
 
 def union(of_sources: Candidates, of_targets: Candidates) -> Candidates:
     """Pairs of which one at least is the other's best; no pair twice."""
-    both = Candidates(*map(np.concatenate, zip(of_sources, of_targets, strict=True))).best_first()
+    both = Candidates(
+        np.concatenate([of_sources.source, of_targets.source]),
+        np.concatenate([of_sources.target, of_targets.target]),
+        np.concatenate([of_sources.score, of_targets.score]),
+    ).best_first()
     new = np.ones(len(both.score), bool)
     new[1:] = (np.diff(both.source) != 0) | (np.diff(both.target) != 0)
     return both.take(new)

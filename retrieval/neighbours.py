@@ -4,7 +4,8 @@ Exact, and independent of how the work is cut. Each tile of the table of cosines
 in bfloat16 where that is fast. How far such a product may be off is bounded by the rounding that
 took place, so a cell below the worst cosine kept of its row, and of its column, by more than that
 is left (:mod:`retrieval.tiled_search`, :mod:`retrieval.tiles`). The few others are computed again
-in float64 and rounded to float32. These scores alone decide: of equal ones the smaller id is nearer.
+in float64 and rounded to float32. These scores alone decide, and of equal ones the smaller id is
+nearer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 
 from bitext.errors import InputError, MismatchError, UnknownNameError, choose_from

@@ -22,7 +22,7 @@ Scores = NDArray[np.float32]
 
 
 class Vectors(Protocol):
-    """Unit rows, or zeros, in float32 or float16: an array, or a memory map that is read in parts."""
+    """Unit rows, or zeros, in float32 or float16: an array, or a memory map, read in parts."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -65,7 +65,8 @@ class Side:
         if len(wrong):
             raise InputError(
                 f"row {start + wrong[0]} of the {self._name} vectors has length "
-                f"{lengths[wrong[0]]:g}; each must have length 1, or 0 for a sentence without pieces"
+                f"{lengths[wrong[0]]:g}; each must have length 1, or 0 for a sentence without "
+                "pieces"
             )
         return lengths
 

@@ -14,7 +14,7 @@ negative numbers stay below zero either way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ Ints = NDArray[np.signedinteger]
 Floats = NDArray[np.float64]
 Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and columns of some cells of a tile."""
+
+_Bits = TypeVar("_Bits", NDArray[Any], torch.Tensor)
 
 _INTEGERS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 _NOTHING = -1  # all bits set; as an ordered integer it is the least of all
@@ -95,7 +97,7 @@ class Tile:
     def reaching(self, limits: Limits) -> Iterator[Cells]:
         """The cells that reach a limit of theirs, some at a time; one that reaches both, twice."""
         assert self._ordered or limits.least() > 0, "negative cells are not in order"
-        rows, columns = self._cells.shape
+        columns = self._cells.shape[1]
         high, wide = len(limits.rows), len(limits.columns)
         found = np.flatnonzero(self.of_rows[:high] >= limits.rows[:, None])
         row, place = np.divmod(found, columns // self._group)
@@ -146,7 +148,7 @@ def numbers(ordered: Ints) -> Floats:
     return np.where(np.isnan(floats), np.float32(-np.inf), floats).astype(np.float64)
 
 
-def _turn(bits):  # type: ignore[no-untyped-def]
+def _turn(bits: _Bits) -> _Bits:
     """Turn over, in place, the bits of negative numbers but the sign; twice is not at all."""
     width = bits.itemsize * 8
     mask = bits >> (width - 1)

@@ -83,7 +83,8 @@ def test_only_what_is_above_the_threshold_is_mined() -> None:
 
 def random_rows(count: int, dim: int, seed: int) -> Rows:
     rows = np.random.default_rng(seed).standard_normal((count, dim)) + 0.5
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def as_laser_does(source: Rows, target: Rows, k: int, margin: str, mode: str) -> list[Match]:
