@@ -178,7 +178,7 @@ def make(kind: Kind, count: int, dim: int) -> Any:
             "or choose one of: auto, flat, hnsw, ivf, opq, pq"
         ) from error
     core = core_of(index)
-    graph = isinstance(core, (faiss.IndexHNSWFlat, faiss.IndexHNSWSQ)) and core is index
+    graph = isinstance(index, (faiss.IndexHNSWFlat, faiss.IndexHNSWSQ))
     if not (
         graph or isinstance(core, (faiss.IndexIVF, faiss.IndexFlat, faiss.IndexScalarQuantizer))
     ):
@@ -206,7 +206,7 @@ def _configure(index: Any, kind: Kind) -> None:
             turn.niter = 16  # of 50; more changes little
             pq = faiss.ProductQuantizer(turn.d_in, turn.M, 8)
             _take_all(pq.cp)
-            turn.pq, turn.quantizer_kept_alive = pq, pq
+            turn.pq = turn.kept_alive = pq  # FAISS itself keeps a bare pointer
 
 
 def _take_all(clustering: Any) -> None:

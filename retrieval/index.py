@@ -189,7 +189,7 @@ class Index:
                 return len(slots)
             self._slots.bury(slots)
             if BURIED_SHARE * self._slots.buried > len(self._slots.ids):
-                kept = np.flatnonzero(self._slots.allowed(None))
+                kept = np.flatnonzero(self._slots.ids >= 0)
                 if self._searcher.shrink(kept):
                     self._slots.keep(kept)
         return len(slots)

@@ -19,6 +19,8 @@ class Slots:
 
     def __init__(self, ids: Ids | None = None) -> None:
         self.ids: Ids = np.empty(0, np.int64) if ids is None else ids
+        self.buried = 0
+        self._increasing = True
         self._settle()
         self._largest = int(self.ids.max(initial=BURIED))  # there ever was
 
