@@ -147,8 +147,8 @@ class Kind:
         return max(wanted or LEAST, codes)
 
     def sample(self, count: int) -> int:
-        """How many of ``count`` vectors it is trained on: 64 a list, 256 a value of a byte."""
-        return 0 if self.name == "hnsw" else min(count, max(64 * self.lists(count), CODES * 256))
+        """How many of ``count`` vectors it is trained on: 64 a list and a value of a byte."""
+        return 0 if self.name == "hnsw" else min(count, max(64 * self.lists(count), CODES * 64))
 
     def bytes(self, dim: int) -> int:
         """Of a quantised vector.
