@@ -7,6 +7,9 @@ there already is not measured again, so that a run that was killed goes on::
 
     python benchmarks/index_growth.py --sizes 10000 100000 1000000 --output growth.jsonl
 
+``--vectors`` and ``--queries`` take folders that ``bitext embed`` wrote (dim 256) instead: the
+first rows of one are searched with the first thousand of the other.
+
 Prints a Markdown table, and for each kind the slopes of log time and log memory against log size.
 """
 
@@ -24,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitext.memory import give_back
+from retrieval.vectors import Vectors
 
 DIM = 256
 CHUNK = 10_000
@@ -57,20 +61,30 @@ def chunk(number: int) -> Rows:
     return unit(centres[random.integers(clusters, size=CHUNK)] + directions(random, CHUNK))
 
 
-def prepare(folder: Path, count: int) -> None:
-    """Write vectors, queries and what an exact search finds for them, unless they are there."""
+def prepare(folder: Path, count: int, real: tuple[Path, Path] | None) -> None:
+    """Write vectors, queries and what an exact search finds for them, unless they are there.
+
+    :param real: folders of vectors and queries; ``None`` for synthetic ones.
+    """
     truth = folder / f"{count}.truth.npy"
     if truth.exists():
         return
-    random = np.random.default_rng(2)
-    asked = np.sort(random.choice(count, QUERIES, replace=False))
+    given = [Vectors.load(path).rows for path in real or ()]
     with open(folder / f"{count}.f32", "wb") as file:
         for number in range(count // CHUNK):
-            file.write(chunk(number).tobytes())
+            place = slice(number * CHUNK, (number + 1) * CHUNK)
+            file.write((given[0][place] if given else chunk(number)).tobytes())
     rows = vectors(folder, count)
-    queries = unit(rows[asked] + 0.75 * directions(random, QUERIES))
+    queries = given[1][:QUERIES] if given else noisy(rows)
     np.save(folder / f"{count}.queries.npy", queries)
     np.save(truth, exactly(queries, rows))
+
+
+def noisy(rows: Rows) -> Rows:
+    """Some of the rows with noise: cosine 0.8 with themselves."""
+    random = np.random.default_rng(2)
+    asked = np.sort(random.choice(len(rows), QUERIES, replace=False))
+    return unit(rows[asked] + 0.75 * directions(random, QUERIES))
 
 
 def vectors(folder: Path, count: int) -> Rows:
@@ -178,6 +192,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="with settings, if you like")
     parser.add_argument("--output", type=Path, default=Path("growth.jsonl"))
     parser.add_argument("--folder", type=Path, default=Path("/tmp/index_growth"))
+    parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--queries", type=Path)
     parser.add_argument("--cell", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:
@@ -187,12 +203,13 @@ def main() -> None:
         return
     if wrong := [size for size in arguments.sizes if size % CHUNK]:
         parser.error(f"sizes are multiples of {CHUNK}, not {wrong[0]}")
+    real = (arguments.vectors, arguments.queries) if arguments.vectors else None
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for size in sorted(arguments.sizes):
         for kind in arguments.kinds:
             if any((r["kind"], r["count"]) == (kind, size) for r in known(arguments.output)):
                 continue
-            prepare(arguments.folder, size)
+            prepare(arguments.folder, size, real)
             print(f"measuring {kind} {size:,}", file=sys.stderr, flush=True)
             run(arguments.folder, kind, size, arguments.output)
     records = known(arguments.output)
