@@ -106,16 +106,24 @@ class Index:
             self._index.add_with_ids(vectors, ids)
             self._largest = max(self._largest, int(ids.max(initial=-1)))
 
-    def search(self, queries: Rows, k: int) -> Neighbours:
+    def remove(self, ids: Ids) -> int:
+        """Take away the vectors with these ids, as far as they are there; how many."""
+        with self._lock.writing():
+            return int(self._index.remove_ids(np.ascontiguousarray(ids, np.int64)))
+
+    def search(self, queries: Rows, k: int, *, among: Ids | None = None) -> Neighbours:
         """The ``k`` nearest of each query, best first; of equal scores the smaller id first.
 
         :param queries: unit rows, shape (queries, dim).
+        :param among: only vectors with these ids; ``None`` for all.
         :return: two arrays of shape (queries, k), or of as many columns as the index has vectors.
         :raises InputError: if ``k`` is less than 1 or the queries do not fit.
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         queries = self._checked(queries)
+        if among is not None:
+            return self._among(queries, k, among)
         with self._lock.reading():
             faiss.omp_set_num_threads(_threads)  # OpenMP keeps this number for each thread apart
             k = min(k, len(self))
@@ -126,6 +134,13 @@ class Index:
                 part = slice(start, start + batch)
                 scores[part], ids[part] = self._nearest(queries[part], k)
         return Neighbours(scores, ids)
+
+    def _among(self, queries: Rows, k: int, among: Ids) -> Neighbours:
+        with self._lock.reading():
+            chosen = np.isin(self._ids(), among)
+            rows, ids = self._rows()[chosen] if len(self) else np.empty((0, self.dim)), self._ids()
+            part = Index.build(np.asarray(rows, np.float32), ids[chosen])
+        return part.search(queries, k)
 
     def save(self, folder: str | Path) -> None:
         """Write the index to ``folder``; until all of it is there, an old one stays."""
