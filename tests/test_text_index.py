@@ -1,4 +1,4 @@
-"""TextIndex: sentences found by meaning, centring, refusals, and a kill at any moment."""
+"""TextIndex: sentences found by meaning, adding, centring, refusals, damage, threads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -491,7 +489,7 @@ def test_folder_nobody_may_write_to(index: TextIndex, monkeypatch: pytest.Monkey
     assert TextIndex.load(index.folder).count() == 3
 
 
-# --- threads, and a kill at any moment
+# --- threads
 
 
 def test_searching_while_adding(index: TextIndex) -> None:
@@ -521,99 +519,6 @@ def test_searching_while_adding(index: TextIndex) -> None:
     assert len(held) == index.count() == 13
     assert found
     assert found <= held
-
-
-KILLING = """
-import os, shutil, signal, sys
-from pathlib import Path
-
-sys.path.insert(0, sys.argv[1])
-from test_text_index import HALVES, LETTERS, OTHER_HALVES, TextIndex
-
-base, work = Path(sys.argv[2]), Path(sys.argv[3])
-OLD = [(n, "de", text, None) for n, text in enumerate(HALVES)]
-NEW = OLD + [(10 + n, "fr", text, None) for n, text in enumerate(OTHER_HALVES)]
-AFTER = [("de", "aab")]
-
-
-def add_and_be_killed(step):
-    index = TextIndex.load(work)
-    events = 0
-
-    def hook(event, args):
-        nonlocal events
-        if str(work) in str(args[:1]):
-            events += 1
-            if events == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)  # called before each file is opened, renamed, removed or connected to
-    index.add(OTHER_HALVES, language="fr", encoder=LETTERS)
-
-
-def check():
-    index = TextIndex.load(work)
-    held = list(map(tuple, index.sentences()))
-    assert held in (OLD, NEW), held
-    query = dict(k=100, encoder=LETTERS, language="de")
-    assert sorted(hit.id for hit in index.retrieve(["a"], **query)[0]) == list(range(len(held)))
-    index.add_mixed(AFTER, encoder=LETTERS)
-    index = TextIndex.load(work)
-    assert list(map(tuple, index.sentences())) == held + [(len(held), *AFTER[0], None)]
-    row = 4 * 3
-    assert (work / "vectors-0.f32").stat().st_size == row * (len(held) + 1)
-    names = sorted(path.name for path in work.iterdir())
-    assert names == ["manifest.json", "sentences.db", "vectors-0.f32"], names
-    os._exit(10 if held == OLD else 11)
-
-
-def in_child(function, *args):
-    child = os.fork()
-    if child == 0:
-        try:
-            function(*args)
-            os._exit(0)
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-outcomes = []
-for step in range(1, 200):
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(base, work)
-    ended = in_child(add_and_be_killed, step)
-    assert ended in (0, -signal.SIGKILL), ended
-    outcomes.append(in_child(check))
-    if ended == 0:
-        break
-print(*outcomes)
-"""
-
-
-def test_killed_at_any_moment(centred: TextIndex, tmp_path: Path) -> None:
-    """An addition is killed before its first touch of a file, its second, ... until none is left.
-
-    Each time the folder must load as the index before or after, and take the next addition.
-    """
-    tests, work = Path(__file__).parent, tmp_path / "work"
-    run = subprocess.run(
-        [sys.executable, "-c", KILLING, tests, centred.folder, work],
-        cwd=tests.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    outcomes = [int(code) for code in run.stdout.split()]
-    # 10: as before; 11: as after. Once it is as after, it stays so.
-    assert set(outcomes) == {10, 11}
-    assert outcomes == sorted(outcomes)
-    assert outcomes.count(10) > 5
 
 
 # --- with a model
