@@ -104,7 +104,8 @@ def index(
                 )
         with naming(name_of(file)):
             filled.add_mixed(rows, encoder=encoder, means=vectors, too_long=too_long, progress=done)
-    print_made(filled.count, filled.manifest.dim, output, as_json)
+        count = filled.count()
+    print_made(count, filled.manifest.dim, output, as_json)
 
 
 @contextmanager
