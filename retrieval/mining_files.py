@@ -49,7 +49,7 @@ class Mined(NamedTuple):
 
 
 def read_corpus(path: str) -> Corpus:
-    """:raises InputError: if lines are of both forms, an id is there twice, or the file is empty."""
+    """:raises InputError: if a file is empty or of both forms, or has an id twice."""
     ids, texts = [], []
     with_ids = False
     for number, line in enumerate(read_sentences(path)):
