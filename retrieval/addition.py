@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Literal
@@ -14,14 +13,13 @@ from pydantic import NonNegativeInt
 from bitext.errors import InputError
 from encoders.pooling import centre
 from retrieval.encoding import check_directions
+from retrieval.language_names import check_language
 from retrieval.manifest import Manifest
 from retrieval.store import Transaction
 from retrieval.vectors import Rows, append_rows, read_rows, row_bytes
 
 MEAN_SENTENCES = 10
 """The fewest different sentences a mean is taken from: taking its mean from one leaves nothing."""
-
-_LANGUAGE = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 
 
 class TextIndexManifest(Manifest):
@@ -167,14 +165,6 @@ class Draft:
             centre=None if self.old.centre is None else digest_of_means(digests),
         )
         return TextIndexManifest(**fields)
-
-
-def check_language(language: str) -> None:
-    """:raises InputError: if ``language`` cannot be the name of one."""
-    if not _LANGUAGE.fullmatch(language):
-        raise InputError(
-            f"expected a language such as 'de', 'zh-Hant' or 'eng_Latn', got '{language}'"
-        )
 
 
 def digest_of_mean(mean: Rows) -> str:

@@ -182,7 +182,7 @@ def _language_rows(
     file: str, language: str | None, with_language: bool, skip_empty: bool
 ) -> Iterator[tuple[str, str]]:
     """The (language, text) of each line."""
-    from retrieval.addition import check_language
+    from retrieval.language_names import check_language
 
     if language is not None:
         check_language(language)

@@ -110,7 +110,8 @@ def test_damaged_byte_is_found_unless_told_not_to_look(folder: Path) -> None:
         ({"dim": 0}, r"field 'dim': input should be greater than 0, got 0"),
         ({"count": True}, r"field 'count': input should be a valid integer, got True"),
         ({"layer": -1}, r"field 'layer': .* greater than or equal to 0, got -1"),
-        ({"dtype": "float16"}, r"field 'dtype': input should be 'float32', got 'float16'"),
+        ({"dtype": "f2"}, r"field 'dtype': input should be 'float32' or 'float16', got 'f2'"),
+        ({"dtype": "float16"}, r"field 'digest': it does not match the other fields"),
         ({"checksum": "abc"}, r"field 'checksum': string should match"),
         ({"format": "bitext vectors 9"}, r"field 'format': input should be 'bitext vectors 1'"),
         # These say something that could be true, and would make unlike vectors look alike.
