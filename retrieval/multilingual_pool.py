@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, MismatchError
+from bitext.significance import Interval, Resampling, bootstrap_sums
 from retrieval.index import Index
 from retrieval.vectors import Rows
 
@@ -50,6 +51,29 @@ class PoolScore:
     def of(self, language: str) -> float:
         """mAP of the queries of one language."""
         return float(self.precision[language].mean())
+
+    def interval(self, language: str | None, how: Resampling) -> Interval:
+        """Of one language's mAP, or of all: bootstrap over lines, in all languages together."""
+        chosen = self.languages if language is None else [language]
+        values = np.mean([self.precision[name] for name in chosen], axis=0)[:, None]
+        return how.interval(bootstrap_sums(values, how)[:, 0] / len(values))
+
+    def as_dict(self, how: Resampling | None = None) -> dict[str, object]:
+        """Shares of 1, ready for JSON."""
+        record: dict[str, object] = {
+            "map": self.mean,
+            "languages": {language: self.of(language) for language in self.languages},
+        }
+        if how is not None:
+            record["interval"] = list(self.interval(None, how))
+        return {
+            **record,
+            "queries": sum(map(len, self.precision.values())),
+            "candidates": self.candidates,
+            "layer": self.layer,
+            "vectors": self.vectors,
+            "signature": self.signature if how is None else f"{self.signature} | {how}",
+        }
 
 
 def pool_precision(
