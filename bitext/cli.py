@@ -59,7 +59,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "evaluate retrieval": (
         "retrieval.evaluation_commands:evaluate_retrieval",
-        "Score retrieval between line-parallel files.",
+        "Score retrieval between line-parallel files, or of a folder.",
+    ),
+    "evaluate mining": (
+        "retrieval.mining_evaluation_commands:evaluate_mining",
+        "Score mined pairs against gold.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
@@ -72,7 +76,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
 }
 
-GROUPS = {"evaluate": "Score alignment or retrieval against gold."}
+GROUPS = {"evaluate": "Score alignment, retrieval or mining against gold."}
 
 OPTIONS = {
     "--verbose": "Log on stderr what is being done.",

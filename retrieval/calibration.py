@@ -6,29 +6,30 @@ the user's own run:
 
 - **deprived sentences**: sentences whose best candidate is taken away, so that whatever is then
   found for them is wrong. They show how well wrong candidates score *in these corpora*, among the
-  same stories and the same phrases. (Decoys, as in the target-decoy method of mass spectrometry: Elias
-  & Gygi, 2007. Sentences planted from elsewhere would meet less confusing neighbours, and promise too
-  much.) Each counts by the probability that what it was deprived of was its translation.
-- **known pairs**, in the corpora or planted beside them: how often translations are found, and with
-  which score.
+  same stories and phrases (as decoys do in mass spectrometry: Elias & Gygi, 2007). Sentences
+  planted from elsewhere would meet less confusing neighbours, and promise too much. Only those
+  count that were probably deprived of their translation, each by that probability.
+- **known pairs**, in the corpora or planted beside them: how often translations are found, and
+  with which score.
 - **all candidates**, of which nobody knows which are right.
 
-Let ``n`` of ``S`` sources have a translation. Above a threshold ``t`` the candidates of sources are::
+Let ``n`` of ``S`` sources have a translation. Above a threshold ``t`` the sources' candidates are::
 
     C(t) = n (R(t) + W(t)) + (S - n) D(t)                                           (1)
 
-``R``, ``W``: right and wrong candidates above ``t`` of a known sentence; ``D``: those of a deprived one.
-The same holds for targets, with the same ``n``, which least squares over all ``t`` give. What is
-wrong above ``t`` is ``F(t) = n W(t) + (S - n) D(t)``, precision ``(C - F) / C``, recall ``R``.
-Precision hangs on ``n`` only weakly where few sentences have a translation.
+``R``, ``W``: right and wrong candidates above ``t`` of a known sentence; ``D``: those of a deprived
+one. The same holds for targets, with the same ``n``, which least squares over all ``t`` give. What
+is wrong above ``t`` is ``F(t) = n W(t) + (S - n) D(t)``, precision ``(C - F) / C``, recall ``R``.
+Precision hangs on ``n``, and thus on the known pairs, only weakly where most sentences have no
+translation.
 
-Without known pairs, ``n`` is read where the curves are furthest apart, as if there all translations
-were found, and recall is ``(C - F) / n``: rough, and says so.
+Without known pairs ``W`` is taken for 0, ``n`` is read where ``D`` lies between 0.15 and 0.5, as if
+there all translations were found, and recall is ``(C - F) / n``: rough, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ from numpy.typing import NDArray
 from bitext.errors import InputError
 from bitext.significance import Interval, Resampling
 from bitext.types import Neighbours
+from retrieval.mining import Candidates, candidates
+from retrieval.neighbours import BothWays
 
 SPARE = 4
 """Neighbours to search for beyond k, for sentences whose best ones are taken away."""
@@ -56,18 +59,6 @@ FEWEST = 100
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.float64]
-
-
-class Candidates(NamedTuple):
-    """Pairs of rows and their margins, as a mode of mining selects them; each of shape (pairs,)."""
-
-    source: Ids
-    target: Ids
-    score: NDArray[np.floating]
-
-
-Select = Callable[[Neighbours, Neighbours], Candidates]
-"""Nearest targets of each source and nearest sources of each target -> candidates."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +109,12 @@ def plant(
 
 def without_planted(found: Candidates, sources: int, targets: int) -> Candidates:
     """The candidates between the corpora's own ``sources`` and ``targets`` sentences."""
-    own = (found.source < sources) & (found.target < targets)
-    return Candidates(*(column[own] for column in found))
+    return found.take((found.source < sources) & (found.target < targets))
 
 
-def first_neighbours(near: Neighbours, k: int) -> Neighbours:
+def first_neighbours(both: BothWays, k: int) -> BothWays:
     """The ``k`` nearest of more."""
-    return Neighbours(near.scores[:, :k], near.ids[:, :k])
+    return BothWays(*(Neighbours(near.scores[:, :k], near.ids[:, :k]) for near in both))
 
 
 # --- what is reported
@@ -196,8 +186,9 @@ class Calibration:
                 yield self._row(last)
 
     def _row(self, row: int) -> dict[str, float]:
-        names = ("precision", "precision_low", "precision_high")
-        names += ("recall", "recall_low", "recall_high")  # type: ignore[assignment]
+        names = [
+            f"{name}{end}" for name in ("precision", "recall") for end in ("", "_low", "_high")
+        ]
         figures = {name: float(getattr(self, name)[row]) for name in names}
         return {
             "threshold": float(self.thresholds[row]),
@@ -207,35 +198,35 @@ class Calibration:
 
 
 def calibrate(
-    forward: Neighbours,
-    backward: Neighbours,
-    select: Select,
+    both: BothWays,
     *,
     k: int,
     sources: int,
     targets: int,
+    margin: str = "ratio",
+    mode: str = "max",
     known: Ids | None = None,
     how: Resampling | None = None,
 ) -> Calibration:
     """Estimate precision and recall at each threshold, from one search.
 
-    :param forward: of each source, planted ones last, its ``k + SPARE`` nearest targets; and
-        ``backward`` of each target its nearest sources.
-    :param select: gives the candidates of some ``k`` neighbours, by the margin and mode that mine.
+    :param both: of each sentence, planted ones last, its ``k + SPARE`` nearest on the other side.
+    :param k: neighbours that the margin looks at; ``margin`` and ``mode`` are what is mined by.
     :param sources: how many sources are the user's own, and ``targets`` how many targets.
     :param known: rows of pairs that are translations, shape (pairs, 2): planted ones, or some of
-        the user's own.
+        the user's own. Without any, the estimate is rough.
     :param how: of the bootstrap; 200 resamples if not given.
     :raises InputError: if there are too few candidates to say anything.
+    :raises UnknownNameError: if there is no such margin or mode.
     """
     how = how or Resampling(resamples=200)
-    found = select(first_neighbours(forward, k), first_neighbours(backward, k))
+    found = candidates(first_neighbours(both, k), margin, mode)
     own = without_planted(found, sources, targets)
     if len(own.score) < FEWEST:
         raise InputError(f"calibration needs at least {FEWEST} candidates, got {len(own.score)}")
-    edges = np.unique(np.quantile(own.score.astype(np.float64), np.linspace(0, 1, BINS + 1)[:-1]))
+    edges = _edges(own.score)
     known = np.empty((0, 2), np.int64) if known is None else known
-    lost = _deprive_all(forward, backward, select, k, own, edges, known, how.seed)
+    lost = _deprive_all(both, own, edges, k, margin, mode, how.seed)
     tallies = _Tallies.count(found, edges, sources, targets, known, lost)
     estimate = _Estimate.of(tallies)
     return _report(edges, tallies, estimate, how)
@@ -244,7 +235,7 @@ def calibrate(
 def calibrate_judged(
     scores: NDArray[np.floating],
     right: NDArray[np.bool_],
-    candidates: NDArray[np.floating],
+    all_scores: NDArray[np.floating],
     *,
     how: Resampling | None = None,
 ) -> Calibration:
@@ -254,16 +245,16 @@ def calibrate_judged(
     candidates, not of the translations that are there, of which this knows nothing.
 
     :param scores: of the judged candidates, shape (judged,); ``right``: the judgements.
-    :param candidates: the scores of all candidates.
+    :param all_scores: of all candidates.
     :raises InputError: if nothing was judged.
     """
     how = how or Resampling(resamples=200)
-    if not len(scores) or not len(candidates):
+    if not len(scores) or not len(all_scores):
         raise InputError("calibration needs candidates and judgements of some, got none")
-    edges = np.unique(np.quantile(candidates.astype(np.float64), np.linspace(0, 1, BINS + 1)[:-1]))
+    edges = _edges(all_scores)
     bins = len(edges)
     place = np.clip(np.searchsorted(edges, scores, "right") - 1, 0, bins - 1)
-    mined = _above(_tally(candidates, edges))
+    mined = _above(_tally(all_scores, edges))
     random = np.random.default_rng([how.seed, 3])
     draws = [np.ones(len(scores), np.int64)]
     draws += list(random.multinomial(len(scores), [1 / len(scores)] * len(scores), how.resamples))
@@ -289,14 +280,7 @@ class _Lost(NamedTuple):
 
 
 def _deprive_all(
-    forward: Neighbours,
-    backward: Neighbours,
-    select: Select,
-    k: int,
-    own: Candidates,
-    edges: Numbers,
-    known: Ids,
-    seed: int,
+    both: BothWays, own: Candidates, edges: Numbers, k: int, margin: str, mode: str, seed: int
 ) -> tuple[_Lost, _Lost]:
     """Take candidates away, some at a time: of half the target, so that the source is deprived."""
     random = np.random.default_rng([seed, 4])
@@ -306,12 +290,12 @@ def _deprive_all(
     lost = [_Lost(np.zeros(GROUPS), np.zeros(shape)) for _ in range(2)]
     for part in np.array_split(order, rounds):
         taken, robbed = np.array_split(part, 2)  # by their target, by their source
-        left = deprive(forward, backward, k, sources=own.source[robbed], targets=own.target[taken])
-        found = select(left.forward, left.backward)
+        left = deprive(both, k, sources=own.source[robbed], targets=own.target[taken])
+        found = candidates(left.both, margin, mode)
         rows = (left.sources[found.source], left.targets[found.target])
         place = _place(found.score, edges)
         for side, chosen in enumerate((taken, robbed)):
-            group = np.full(len((forward, backward)[side].ids), -1)
+            group = np.full(len(both[side].ids), -1)
             group[own[side][chosen]] = _group(own.score[chosen], edges)
             group[own[side][(robbed, taken)[side]]] = -1  # it is not there itself
             lost[side].deprived[:] += np.bincount(group[group >= 0], minlength=GROUPS)
@@ -323,27 +307,23 @@ def _deprive_all(
 class Deprived(NamedTuple):
     """A search as if some sentences had not been there."""
 
-    forward: Neighbours
-    backward: Neighbours
+    both: BothWays
     sources: Ids
     """The row that each source left had before; and ``targets`` of each target."""
     targets: Ids
 
 
-def deprive(
-    forward: Neighbours, backward: Neighbours, k: int, *, sources: Ids, targets: Ids
-) -> Deprived:
+def deprive(both: BothWays, k: int, *, sources: Ids, targets: Ids) -> Deprived:
     """The ``k`` nearest of each sentence as if ``sources`` and ``targets`` were not there.
 
     A sentence that has fewer than ``k`` neighbours left has its last one repeated.
     """
     there = tuple(
         np.isin(np.arange(len(near.ids)), gone, invert=True)
-        for near, gone in ((forward, sources), (backward, targets))
+        for near, gone in zip(both, (sources, targets), strict=True)
     )
     return Deprived(
-        _left(forward, k, *there),
-        _left(backward, k, *there[::-1]),
+        BothWays(_left(both.forward, k, *there), _left(both.backward, k, *there[::-1])),
         *(np.flatnonzero(side) for side in there),
     )
 
@@ -421,6 +401,12 @@ def _tally(scores: NDArray[np.floating], edges: Numbers) -> Numbers:
     return np.bincount(place[place >= 0], minlength=len(edges)).astype(np.float64)
 
 
+def _edges(scores: NDArray[np.floating]) -> Numbers:
+    """Thresholds that part the scores into equally many, or fewer where many are equal."""
+    shares = np.linspace(0, 1, BINS + 1)[:-1]
+    return np.unique(np.quantile(scores.astype(np.float64), shares))
+
+
 def _place(scores: NDArray[np.floating], edges: Numbers) -> Ids:
     """The bin of each score: the last edge that is not above it; -1 below all."""
     return np.searchsorted(edges, scores, "right") - 1
@@ -431,9 +417,9 @@ def _group(scores: NDArray[np.floating], edges: Numbers) -> Ids:
     return np.maximum(_place(scores, edges), 0) * GROUPS // len(edges)
 
 
-def _above(tally: Numbers) -> Numbers:
+def _above(tally: NDArray[np.number]) -> Numbers:
     """How many lie at or above each edge."""
-    return np.cumsum(tally[::-1])[::-1]
+    return np.cumsum(tally[::-1])[::-1].astype(np.float64)
 
 
 # --- what follows from it
@@ -521,7 +507,7 @@ def _weights(true: Numbers, mined: Numbers) -> Numbers:
 
 
 def rising(values: Numbers, weights: Numbers) -> Numbers:
-    """The nearest sequence that never falls, by weighted least squares (pool adjacent violators)."""
+    """The nearest sequence that never falls, by weighted least squares: adjacent ones pooled."""
     blocks: list[list[float]] = []
     for value, weight in zip(values.tolist(), np.maximum(weights, 1e-9).tolist(), strict=True):
         blocks.append([value, weight, 1])
@@ -567,7 +553,9 @@ def _resampled(tallies: _Tallies, random: np.random.Generator) -> _Tallies:
     planted = [np.maximum(side - tallies.own, 0) for side in tallies.of_side]
     own = random.poisson(tallies.own).astype(np.float64)
     rows = random.integers(0, max(tallies.known, 1), tallies.known)
-    lost = tuple(_Lost(one.deprived, random.poisson(one.found)) for one in tallies.lost)
+    lost = tuple(
+        _Lost(one.deprived, random.poisson(one.found).astype(np.float64)) for one in tallies.lost
+    )
     return _Tallies(
         tallies.counts,
         own,
@@ -597,9 +585,11 @@ def _assemble(
         edges,
         mined.astype(np.int64),
         precision[0],
-        *ends["precision"],
+        ends["precision"][0],
+        ends["precision"][1],
         recall[0],
-        *ends["recall"],
+        ends["recall"][0],
+        ends["recall"][1],
         pairs[0],
         how.interval(np.asarray(pairs[1:])),
         f"{evidence} | {how}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from encoders.encoder import Encoder
     from retrieval.evaluate import RetrievalScore
     from retrieval.folder_evaluation import MeanScore, Scoring
+    from retrieval.manifest import Space
     from retrieval.multilingual_pool import PoolScore
     from retrieval.parallel_folder import Parallel, ParallelFolder
     from retrieval.vectors import Rows
@@ -155,12 +157,13 @@ class _FolderWork(NamedTuple):
     """By path, in the order they are encoded."""
 
 
-class _Encoding(NamedTuple):
+@dataclass(frozen=True)
+class _Encoding:
     """Vectors of a file, by its key in ``files``."""
 
     encoder: Encoder
     files: dict[str, _Texts]
-    space: Any
+    space: Space
     too_long: str
     progress: Callable[[int], None]
 
@@ -206,7 +209,7 @@ def _folder_work(source: str, choices: _Choices) -> _FolderWork:
         files = {name: _read(folder.files[name]) for name in names}
         return _FolderWork(folder, (), files)
     pairs = folder.all_pairs(chosen) if choices.all_pairs else folder.against_pivot(chosen)
-    paths = dict.fromkeys(path for pair in pairs for path in pair[2:])
+    paths = dict.fromkeys(path for pair in pairs for path in pair.files)
     return _FolderWork(folder, pairs, {str(path): _read(path) for path in paths})
 
 
@@ -251,7 +254,7 @@ class _Table:
         self.how = how
         self._header = False
 
-    def object(self, record: dict[str, object]) -> None:
+    def record(self, record: dict[str, object]) -> None:
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
     def row(self, columns: dict[str, object]) -> None:
@@ -287,7 +290,7 @@ def _print_two(vectors_of: Callable[[str], Rows], scoring: Scoring, table: _Tabl
         centred = centred_sides(sides, kind, scoring.space)
         score = scoring.score(centred["source"], centred["target"], kind)
         if table.as_json:
-            table.object(score.as_dict(table.how))
+            table.record(score.as_dict(table.how))
             continue
         for columns in _rows(score, score, table):
             table.row(columns)
@@ -299,20 +302,18 @@ def _print_folder(
     from retrieval.folder_evaluation import MeanScore, score_folder
 
     scores: dict[str, list[RetrievalScore]] = {kind: [] for kind in scoring.kinds}
-    found = score_folder(
-        work.folder, work.pairs, lambda pair, side: vectors_of(str(pair[2 + side])), scoring
-    )
+    found = score_folder(work.folder, work.pairs, lambda path: vectors_of(str(path)), scoring)
     for pair, score in found:
         scores[score.vectors].append(score)
         if table.as_json:
             names = {"source": pair.source_language, "target": pair.target_language}
-            table.object({**names, **score.as_dict(table.how)})
+            table.record({**names, **score.as_dict(table.how)})
         else:
             _print_named(f"{pair.source_language}-{pair.target_language}", score, score, table)
     for of_kind in scores.values():
         mean = MeanScore(of_kind, work.folder.shared)
         if table.as_json:
-            table.object(mean.as_dict(table.how))
+            table.record(mean.as_dict(table.how))
         else:
             _print_named(f"mean of {len(of_kind)}", mean, of_kind[0], table)
 
@@ -345,7 +346,7 @@ def _print_pool(
 
     for score in score_pool({name: vectors_of(name) for name in work.files}, scoring):
         if table.as_json:
-            table.object(score.as_dict(table.how))
+            table.record(score.as_dict(table.how))
             continue
         for name in [*score.languages, None]:
             queries = sum(map(len, score.precision.values())) if name is None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def centred_sides(sides: Mapping[str, Rows], kind: str, space: Space) -> dict[st
 def score_folder(
     folder: ParallelFolder,
     pairs: Sequence[Parallel],
-    vectors_of: Callable[[Parallel, int], Rows],
+    vectors_of: Callable[[Path], Rows],
     scoring: Scoring,
 ) -> Iterator[tuple[Parallel, RetrievalScore]]:
     """Score each pair with each kind of vectors; each file is encoded once.
@@ -105,13 +106,13 @@ def score_folder(
     Where all files are line-parallel a centring is learnt from all languages together, otherwise
     from the two of the pair.
 
-    :param vectors_of: the vectors of one side of a pair, 0 the source and 1 the target.
+    :param vectors_of: the vectors of a file, in the order of its lines.
     """
     for sides, together in _groups(folder, pairs, vectors_of):
         for kind in scoring.kinds:
             centred = centred_sides(sides, kind, scoring.space)
             for pair in together:
-                source, target = (centred[name] for name in pair[:2])
+                source, target = (centred[name] for name in pair.languages)
                 if len(source) != len(target):
                     raise MismatchError(
                         f"{pair.source} has {len(source)} lines, {pair.target} {len(target)}; "
@@ -123,18 +124,18 @@ def score_folder(
 def _groups(
     folder: ParallelFolder,
     pairs: Sequence[Parallel],
-    vectors_of: Callable[[Parallel, int], Rows],
+    vectors_of: Callable[[Path], Rows],
 ) -> Iterator[tuple[dict[str, Rows], Sequence[Parallel]]]:
     """Languages that are centred together, and the pairs among them."""
     if not folder.shared:
         for pair in pairs:
-            yield {pair[side]: vectors_of(pair, side) for side in (0, 1)}, [pair]
+            yield {pair.languages[side]: vectors_of(pair.files[side]) for side in (0, 1)}, [pair]
         return
     sides: dict[str, Rows] = {}
     for pair in pairs:
         for side in (0, 1):
-            if pair[side] not in sides:
-                sides[pair[side]] = vectors_of(pair, side)
+            if pair.languages[side] not in sides:
+                sides[pair.languages[side]] = vectors_of(pair.files[side])
     yield sides, pairs
 
 

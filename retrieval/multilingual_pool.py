@@ -1,9 +1,9 @@
 """One pool of all languages: does a sentence find its translations before all else in it?
 
-The measure of LAReQA (Roy et al., 2020, section 3), there for answers to questions: all candidates
-of all languages lie in one pool, and all translations of a query are relevant. A model whose
-vectors rather tell languages apart ranks the query's own language first and fails, though each pair
-of languages by itself may be well. The query itself is not among the candidates. With ``r`` relevant
+The measure of LAReQA (Roy et al., 2020), there for answers to questions: the candidates of all
+languages lie in one pool, and all translations of a query are relevant. A model whose vectors
+rather tell languages apart ranks the query's own language first and fails, though each pair of
+languages by itself may be well. The query itself is not among the candidates. With ``r`` relevant
 candidates, of which ``hit(i)`` says whether rank ``i`` is one::
 
     AP@20 = sum over i <= 20 of hit(i) * (hits up to i) / i,  divided by min(r, 20)
@@ -120,4 +120,5 @@ def _without(ids: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64
     """Each row without its own id; where copies of the query keep it out, without the last."""
     is_own = ids == own[:, None]
     is_own[~is_own.any(axis=1), -1] = True
-    return ids[~is_own].reshape(len(ids), -1)
+    others: NDArray[np.int64] = ids[~is_own].reshape(len(ids), -1)
+    return others

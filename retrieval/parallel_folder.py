@@ -31,6 +31,14 @@ class Parallel(NamedTuple):
     source: Path
     target: Path
 
+    @property
+    def languages(self) -> tuple[str, str]:
+        return self.source_language, self.target_language
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        return self.source, self.target
+
 
 @dataclass(frozen=True, slots=True)
 class ParallelFolder:
