@@ -68,7 +68,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "evaluate retrieval": (
         "retrieval.evaluation_commands:evaluate_retrieval",
-        "Score retrieval between line-parallel files.",
+        "Score retrieval between line-parallel files, or of a folder.",
+    ),
+    "evaluate mining": (
+        "retrieval.mining_evaluation_commands:evaluate_mining",
+        "Score mined pairs against gold.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
@@ -83,7 +87,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
-    "evaluate": "Score alignment or retrieval against gold.",
+    "evaluate": "Score alignment, retrieval or mining against gold.",
 }
 
 OPTIONS = {

@@ -134,7 +134,7 @@ def test_help_lists_every_command(run: Bitext) -> None:
     for name, (_, text) in cli.COMMANDS.items():
         if " " not in name:
             assert any(line.split() == [name, *text.split()] for line in out.splitlines())
-    assert re.search("  evaluate +Score alignment or retrieval", out)
+    assert re.search("  evaluate +Score alignment, retrieval or mining", out)
 
 
 def test_help_of_a_group_lists_its_commands_only(run: Bitext) -> None:
@@ -174,7 +174,7 @@ def test_without_a_command_the_help_goes_to_stderr(run: Bitext, args: list[str])
         (["evaluate alignment"], "bitext: unknown command 'evaluate alignment'; choose one of:"),
         (
             ["evaluate", "x"],
-            "bitext: unknown evaluate command 'x'; choose one of: alignment, retrieval",
+            "bitext: unknown evaluate command 'x'; choose one of: alignment, mining, retrieval",
         ),
         (
             ["--quiet", "align"],
