@@ -53,6 +53,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("retrieval.embedding_commands:embed", "Turn sentences into vectors."),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
+    "align-documents": (
+        "retrieval.document_commands:align_documents",
+        "Align the sentences of documents.",
+    ),
     "evaluate alignment": (
         "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
@@ -60,6 +64,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate retrieval": (
         "retrieval.evaluation_commands:evaluate_retrieval",
         "Score retrieval between line-parallel files.",
+    ),
+    "evaluate documents": (
+        "retrieval.document_commands:evaluate_documents",
+        "Score aligned documents against gold.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
@@ -72,7 +80,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
 }
 
-GROUPS = {"evaluate": "Score alignment or retrieval against gold."}
+GROUPS = {"evaluate": "Score alignment, retrieval or documents against gold."}
 
 OPTIONS = {
     "--verbose": "Log on stderr what is being done.",

@@ -7,14 +7,14 @@ may stand in a bead; :class:`DocumentAligner` has an encoder make them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitext.errors import InputError
-from encoders.pooling import centre
+from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
+from encoders.pooling import centre, normalise
 from retrieval.document_beads import Bead
 from retrieval.document_coarse import find_band
 from retrieval.document_costs import (
@@ -27,11 +27,13 @@ from retrieval.document_costs import (
     span_lengths,
 )
 from retrieval.document_search import Progress, Shape, Step, cheapest
-from retrieval.encoding import CHUNK, centring_of, encode, space_of
+from retrieval.encoding import centring_of, chunks, space_of
+from retrieval.vectors import Rows
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
 
+RUNS = ("encoded", "summed")
 LEAST_FOR_MEAN = 10
 """Sentences that a document needs for a mean of its own to be taken away."""
 UNLIKE = 0.1
@@ -42,7 +44,7 @@ UNLIKE = 0.1
 class DocumentSettings:
     """Which beads there may be, and what they cost."""
 
-    most: int = 6
+    most: int = 8
     """Sentences of a bead, both sides together."""
     one_to_many: bool = False
     """Only beads of one source sentence."""
@@ -155,11 +157,14 @@ def _beads(plane: SpanCosts, steps: Sequence[Step]) -> list[Bead]:
 class DocumentAligner:
     """Aligns the sentences of documents with the vectors of one encoder.
 
+    :param runs: how the vectors of runs of sentences are made: ``encoded``, each run as one text,
+        or ``summed`` from the vectors of its sentences, each of them encoded once.
     :param layer: ``None`` for the model's preset; so ``pooling``.
     :param centred: take from each document's vectors the mean of its own sentences, where it has
         ``LEAST_FOR_MEAN``; ``None`` for what suits the model.
-    :param too_long: ``error``, or ``windows`` for spans of more pieces than the model takes.
+    :param too_long: ``error``, or ``windows`` for texts of more pieces than the model takes.
     :raises InputError: if a setting is out of range.
+    :raises UnknownNameError: if runs, layer or pooling does not exist.
     """
 
     def __init__(
@@ -167,17 +172,20 @@ class DocumentAligner:
         encoder: Encoder,
         settings: DocumentSettings | None = None,
         *,
+        runs: str = "encoded",
         layer: int | None = None,
         pooling: str | None = None,
         centred: bool | None = None,
         too_long: str = "windows",
     ) -> None:
+        if runs not in RUNS:
+            raise UnknownNameError(choose_from("runs", runs, RUNS))
         self.encoder = encoder
         self.settings = settings or DocumentSettings()
         self.space = space_of(encoder, layer, pooling)
         self.centred = centring_of(encoder, layer, pooling, centred)
+        self.summed = runs == "summed"
         self.too_long = too_long
-        _ = self.settings.shapes  # a wrong one shows here
 
     def align(
         self,
@@ -186,51 +194,76 @@ class DocumentAligner:
         *,
         progress: Progress | None = None,
     ) -> list[Bead]:
-        """Align two documents, one sentence each an item.
+        """Align two documents, one sentence each an item; an empty one is always left out.
 
-        :param progress: called with the number of spans encoded since the last call; there are
-            :func:`span_count` of them.
-        :raises TooLongError: if a span has more pieces than the model takes, and windows were
+        :param progress: called with the number of texts encoded since the last call, of
+            :meth:`texts` in all.
+        :raises TooLongError: if a text has more pieces than the model takes, and windows were
             not asked for.
         """
-        sides = zip(("source", "target"), (source, target), self.settings.runs, strict=True)
-        spans = [self.spans(side, texts, runs, progress) for side, texts, runs in sides]
-        lengths = tuple(np.array([len(t.strip()) for t in side]) for side in (source, target))
+        spans = [
+            self.spans(side, texts, most, progress)
+            for side, texts, most in zip(
+                ("source", "target"), (source, target), self.settings.runs, strict=True
+            )
+        ]
+        lengths = [[len(text.strip()) for text in side] for side in (source, target)]
         return align_vectors(spans[0], spans[1], self.settings, lengths=(lengths[0], lengths[1]))
+
+    def texts(self, sources: int, targets: int) -> int:
+        """How many texts are encoded for documents of so many sentences."""
+        if self.summed:
+            return sources + targets
+        most, other = self.settings.runs
+        return run_count(sources, most) + run_count(targets, other)
 
     def spans(
         self,
         side: str,
         sentences: Sequence[str],
-        runs: int,
+        most: int,
         progress: Progress | None = None,
     ) -> Spans:
-        """The unit vectors of all runs of up to ``runs`` sentences, each distinct text made once.
+        """The unit vectors of all runs of up to ``most`` sentences, centred if they shall be.
 
-        :return: shape (runs, sentences, dim).
+        :param side: what a message calls the document.
+        :return: shape (most, sentences, dim).
         """
-        vectors = np.zeros((runs, len(sentences), self.encoder.dim), np.float32)
+        vectors = np.zeros((most, len(sentences), self.encoder.dim), np.float32)
         texts = [sentence.strip() for sentence in sentences]
-        for k in range(1, runs + 1):
-            joined = [" ".join(filter(None, texts[i - k + 1 : i + 1])) for i in range(k - 1, len(texts))]
-            row_of = {text: number for number, text in enumerate(dict.fromkeys(joined))}
-            distinct = list(row_of)
-            rows = np.zeros((len(distinct), self.encoder.dim), np.float32)
-            for start in range(0, len(distinct), CHUNK):
-                part = distinct[start : start + CHUNK]
-                what = f"{side} sentence" if k == 1 else f"run of {k} {side} sentences"
-                rows[start : start + len(part)] = encode(
-                    self.encoder, part, self.space, too_long=self.too_long, what=what, before=start
-                )
-                if progress is not None:
-                    progress(len(part))
-            if joined:
-                vectors[k - 1, k - 1 :] = rows[[row_of[text] for text in joined]]
-            if progress is not None:
-                progress(len(joined) - len(distinct))
+        for k in range(1, (1 if self.summed else most) + 1):
+            what = f"{side} sentence" if k == 1 else f"run of {k} {side} sentences"
+            runs = [" ".join(filter(None, run)) for run in _runs(texts, k)]
+            if runs:
+                vectors[k - 1, k - 1 :] = self._encode(runs, what, progress)
+        if self.summed:
+            _sum_runs(vectors)
         return self._centred(vectors)
 
-    def _centred(self, vectors: Spans) -> Spans:
+    def _encode(self, texts: Sequence[str], what: str, progress: Progress | None) -> Rows:
+        """The vectors of ``texts``, each distinct one made once."""
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        rows = np.zeros((len(numbers), self.encoder.dim), np.float32)
+        first = {text: number for number, text in reversed(list(enumerate(texts)))}
+        done = 0
+        for part in chunks(numbers):
+            try:
+                rows[done : done + len(part)] = self.encoder.sentences(
+                    part,
+                    layer=self.space.layer,
+                    pooling=self.space.pooling,
+                    too_long=self.too_long,
+                    progress=progress,
+                )
+            except TooLongError as error:
+                number = first[part[error.sentence]] + 1
+                raise error.called(f"{what} {number}") from None
+            done += len(part)
+        if progress is not None:
+            progress(len(texts) - len(rows))
+        return rows[[numbers[text] for text in texts]]
+
+    def _centred(self, vectors: Rows) -> Rows:
         there = np.any(vectors[0], axis=1)
         if not self.centred or there.sum() < LEAST_FOR_MEAN:
             return vectors
@@ -240,6 +273,21 @@ class DocumentAligner:
         return vectors
 
 
-def span_count(sentences: int, runs: int) -> int:
-    """Runs of up to ``runs`` consecutive sentences."""
-    return sum(max(0, sentences - k + 1) for k in range(1, runs + 1))
+def _runs(texts: Sequence[str], k: int) -> Iterator[Sequence[str]]:
+    return (texts[end - k : end] for end in range(k, len(texts) + 1))
+
+
+def _sum_runs(vectors: Rows) -> None:
+    """Fill the rows of runs from those of single sentences, all sentences with the same weight."""
+    total = vectors[0].copy()
+    for k in range(2, min(vectors.shape[:2]) + 1):
+        total = total[1:] + vectors[0, : len(total) - 1]
+        vectors[k - 1, k - 1 :] = normalise(total)
+
+
+def run_count(sentences: int, most: int) -> int:
+    """Runs of up to ``most`` consecutive sentences.
+
+    Example: ``run_count(3, 2)`` -> ``5``
+    """
+    return sum(max(0, sentences - k + 1) for k in range(1, most + 1))
