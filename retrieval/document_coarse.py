@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
-from encoders.pooling import normalise
 from retrieval.document_costs import SKIPS, SpanCosts, Spans, Weights, compared
 from retrieval.document_search import Band, Progress, Shape, Step, around, cheapest, whole
 
@@ -23,6 +23,8 @@ STEP = 16
 """How much finer a way may be followed from one search to the next."""
 BUFFER = 8
 """Nodes on each side of the way, beside the two units of the search before."""
+
+Rows = NDArray[np.float32]
 
 _SHAPES: list[Shape] = [(1, 1), (1, 2), (2, 1), *SKIPS]
 
@@ -57,22 +59,26 @@ def find_band(
 def _shortened(spans: Spans, unit: int) -> Spans:
     """A document of which each sentence is ``unit`` sentences, shape (2, units, dim)."""
     starts = np.arange(0, spans.shape[1], unit)
-    sums = np.stack(
-        [spans[0, start : start + unit].sum(axis=0, dtype=np.float32) for start in starts]
-    )
+    rows = np.asarray(spans[0], np.float32)
+    sums = np.add.reduceat(rows, starts, axis=0) if unit > 1 else rows
     # Sums of many sentences all look like the mean; what is left without it tells them apart.
-    single = normalise(sums - sums.mean(axis=0) if unit > 1 and len(sums) > 1 else sums)
+    single = _unit(sums - sums.mean(axis=0) if unit > 1 and len(sums) > 1 else sums)
     double = single.copy()
     double[1:] += single[:-1]
-    return np.stack([single, normalise(double)])
+    return np.stack([single, _unit(double)])
+
+
+def _unit(rows: Rows) -> Rows:
+    """Rows of length 1; a row of zeros stays zero."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def _follow(steps: Sequence[Step], unit: int, finer: int, sources: int, targets: int) -> Band:
     """The band around a way in ``unit`` sentences, for a search in ``finer`` ones."""
     last = ceil(sources / finer), ceil(targets / finer)
     nodes = [
-        (min(i * unit // finer, last[0]), min(j * unit // finer, last[1]))
-        for i, j in _turns(steps)
+        (min(i * unit // finer, last[0]), min(j * unit // finer, last[1])) for i, j in _turns(steps)
     ]
     return around([(0, 0), *nodes, last], 2 * ceil(unit / finer) + BUFFER)
 

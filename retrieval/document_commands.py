@@ -106,7 +106,8 @@ def align_documents(
 
     weights = Weights(**{name: value for name, value in given.items() if value is not None})
     bead_shapes(most)
-    from retrieval.documents import RUNS, DocumentAligner, DocumentSettings  # brings torch
+    from retrieval.document_vectors import DocumentSettings
+    from retrieval.documents import RUNS, DocumentAligner  # brings torch
 
     if runs not in RUNS:
         raise UnknownNameError(choose_from("runs", runs, RUNS))
@@ -225,10 +226,10 @@ def _to_folder(
 ) -> list[_Documents]:
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} must be a folder, for several documents")
-    work = [
-        _Documents(*paths, output / (name + ENDINGS[kind])) for name, paths in found.items()
+    work = [_Documents(*paths, output / (name + ENDINGS[kind])) for name, paths in found.items()]
+    there = [
+        documents.output for documents in work if documents.output and documents.output.exists()
     ]
-    there = [documents.output for documents in work if documents.output and documents.output.exists()]
     if there and not (resume or overwrite):
         raise InputError(
             f"{there[0]} exists already; --resume leaves such documents, --overwrite replaces them"

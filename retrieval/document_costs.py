@@ -53,8 +53,9 @@ class Weights:
 
     join: float = 0.5
     """For each sentence of a bead beyond one on each side."""
-    skip: float = 0.9
-    """For each sentence left out."""
+    skip: float = 0.75
+    """For each sentence left out: less than ``join + 1 - 1 / sqrt(2)``, which is what it costs to
+    join an unrelated one to a pair of equal vectors."""
     length: float = 0.5
     """For spans whose lengths differ, up to this."""
 
@@ -201,8 +202,8 @@ class SpanCosts:
 
     def _unequal(self, source: Costs, target: Costs) -> Costs:
         shorter, longer = np.minimum(source, target), np.maximum(source, target)
-        share: Costs = (shorter + np.float32(_CHARACTERS)) / (longer + np.float32(_CHARACTERS))
-        return np.float32(self.weights.length) * (1 - share)
+        share = (shorter + _CHARACTERS) / (longer + _CHARACTERS)
+        return np.asarray(self.weights.length * (1 - share), np.float32)
 
     def scores(self, shape: Shape, i: NDArray[np.int64], j: NDArray[np.int64]) -> Costs:
         """``1 - c`` of the beads that end at nodes ``(i[n], j[n])``, shape (beads,)."""
@@ -214,7 +215,7 @@ class SpanCosts:
             y = np.asarray(self.target.spans[q - 1, other], np.float32)
             usual = self.source.distance[p - 1, own] + self.target.distance[q - 1, other]
             unlike = 1 - np.einsum("nd,nd->n", x, y)
-            scores[start : start + _ROWS] = 1 - unlike / (usual * np.float32(0.5) + _TINY)
+            scores[start : start + _ROWS] = 1 - unlike / (usual / 2 + _TINY)
         return scores
 
 

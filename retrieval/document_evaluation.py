@@ -96,9 +96,7 @@ def evaluate(
     :raises InputError: if there are none.
     """
     if len(hypothesis) != len(gold):
-        raise MismatchError(
-            f"{len(hypothesis)} documents need as many of gold, got {len(gold)}"
-        )
+        raise MismatchError(f"{len(hypothesis)} documents need as many of gold, got {len(gold)}")
     groups = [
         counts
         for found, expected in zip(hypothesis, gold, strict=True)

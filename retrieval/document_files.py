@@ -32,7 +32,9 @@ def read_beads(path: str | Path) -> list[Pair]:
 def _parse(line: str, name: str, number: int) -> Pair:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise InputError(f"{name}, line {number}: expected a bead such as '[0, 1]:[0]', got '{line[:80]}'")
+        raise InputError(
+            f"{name}, line {number}: expected a bead such as '[0, 1]:[0]', got '{line[:80]}'"
+        )
     source, target = (tuple(map(int, re.findall("[0-9]+", side))) for side in match.groups())
     return source, target
 
@@ -54,7 +56,9 @@ def tsv_line(bead: Bead, sources: Sequence[str], targets: Sequence[str]) -> str:
     texts = [joined(bead.source, sources), joined(bead.target, targets)]
     for side, text in zip(("source", "target"), texts, strict=True):
         if "\t" in text:
-            raise InputError(f"a {side} sentence has a tab ({text[:40]!r}); choose another format, such as json")
+            raise InputError(
+                f"a {side} sentence has a tab ({text[:40]!r}); choose another format, such as json"
+            )
     return "\t".join([f"{bead.score:.6f}", *texts])
 
 
@@ -85,14 +89,13 @@ def like_named(source: Path, target: Path) -> Iterator[tuple[str, Path, Path]]:
     Example: ``de/one.de`` and ``fr/one.fr`` -> ``("one", de/one.de, fr/one.fr)``
     :raises InputError: if a file has no partner, or several.
     """
-    sides = [_by_name(folder) for folder in (source, target)]
-    for folder, own, other in ((source, *sides), (target, *sides[::-1])):
+    sources, targets = _by_name(source), _by_name(target)
+    for own, other, where in ((sources, targets, target), (targets, sources, source)):
         if alone := sorted(set(own) - set(other)):
-            where = target if folder is source else source
             raise InputError(f"{own[alone[0]]} has no partner '{alone[0]}' in {where}")
-    if not sides[0]:
+    if not sources:
         raise InputError(f"{source} and {target} have no documents")
-    yield from ((name, sides[0][name], sides[1][name]) for name in sorted(sides[0]))
+    yield from ((name, sources[name], targets[name]) for name in sorted(sources))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

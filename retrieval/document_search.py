@@ -129,9 +129,7 @@ def _search(plane: Plane, band: Band, progress: Progress | None) -> NDArray[np.u
     return back
 
 
-def _block(
-    plane: Plane, band: Band, diagonals: NDArray[np.int64]
-) -> tuple[Costs, list[int], int]:
+def _block(plane: Plane, band: Band, diagonals: NDArray[np.int64]) -> tuple[Costs, list[int], int]:
     """The costs around some diagonals, flat, shape (shapes, nodes); with where each one starts.
 
     The nodes of a diagonal lie ``step`` apart, as rows count down from the last source.

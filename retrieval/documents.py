@@ -1,32 +1,22 @@
 """Alignment of documents: which sentences of one translate which of the other, in order.
 
-:func:`align_vectors` needs no model, only the vectors of every run of consecutive sentences that
-may stand in a bead; :class:`DocumentAligner` has an encoder make them.
+:func:`retrieval.document_vectors.align_vectors` needs no model, only the vectors of every run of
+consecutive sentences that may stand in a bead; :class:`DocumentAligner` has an encoder make them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
+from bitext.errors import TooLongError, UnknownNameError, choose_from
 from encoders.pooling import centre, normalise
 from retrieval.document_beads import Bead
-from retrieval.document_coarse import find_band
-from retrieval.document_costs import (
-    SKIPS,
-    SpanCosts,
-    Spans,
-    Weights,
-    bead_shapes,
-    compared,
-    span_lengths,
-)
-from retrieval.document_search import Progress, Shape, Step, cheapest
+from retrieval.document_costs import Spans
+from retrieval.document_search import Progress
+from retrieval.document_vectors import DocumentSettings, align_vectors
 from retrieval.encoding import centring_of, chunks, space_of
 from retrieval.vectors import Rows
 
@@ -34,124 +24,10 @@ if TYPE_CHECKING:
     from encoders.encoder import Encoder
 
 RUNS = ("encoded", "summed")
+CHUNK = 256
+"""Texts encoded at once, between two reports of progress."""
 LEAST_FOR_MEAN = 10
 """Sentences that a document needs for a mean of its own to be taken away."""
-UNLIKE = 0.1
-"""By which share two documents' length may be misjudged before the search is made again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DocumentSettings:
-    """Which beads there may be, and what they cost."""
-
-    most: int = 8
-    """Sentences of a bead, both sides together."""
-    one_to_many: bool = False
-    """Only beads of one source sentence."""
-    weights: Weights = field(default_factory=Weights)
-
-    @property
-    def shapes(self) -> list[Shape]:
-        """:raises InputError: if ``most`` is out of range."""
-        return bead_shapes(self.most, one_to_many=self.one_to_many)
-
-    @property
-    def runs(self) -> tuple[int, int]:
-        """How many consecutive sentences a bead may have, on each side."""
-        return 1 if self.one_to_many else self.most - 1, self.most - 1
-
-    def __str__(self) -> str:
-        beads = f"1 to {self.most - 1}" if self.one_to_many else f"up to {self.most} sentences"
-        w = self.weights
-        return f"beads of {beads} | join {w.join:g} skip {w.skip:g} length {w.length:g}"
-
-
-def align_vectors(
-    source: Spans,
-    target: Spans,
-    settings: DocumentSettings | None = None,
-    *,
-    lengths: tuple[ArrayLike, ArrayLike] | None = None,
-    progress: Progress | None = None,
-) -> list[Bead]:
-    """Align two documents by the unit vectors of their spans.
-
-    Every sentence is in exactly one bead, in order. Memory and time grow with the sum of the
-    lengths; documents of some hundred sentences are searched completely, longer ones along a band.
-
-    :param source: shape (most, sentences, dim), see :data:`retrieval.document_costs.Spans`; so
-        ``target``. Float16 and memory maps are welcome, and rows are made float32 as needed.
-    :param lengths: characters of each sentence of both sides, as further evidence.
-    :param progress: called with the number of diagonals done since the last call.
-    :raises InputError: if the arrays do not fit one another or the settings.
-    """
-    settings = settings or DocumentSettings()
-    shapes = settings.shapes
-    _check(source, target, settings)
-    band = find_band(source, target, len(shapes), settings.weights, progress)
-    documents = compared(source, target)
-    if lengths is None or not source.shape[1] or not target.shape[1]:
-        plane = SpanCosts(*documents, shapes, settings.weights)
-        return _beads(plane, cheapest(plane, band, progress))
-    own, others = (np.asarray(side, np.float64) for side in lengths)
-    if (len(own), len(others)) != (source.shape[1], target.shape[1]):
-        raise InputError(
-            f"{source.shape[1]} and {target.shape[1]} sentences need as many lengths, "
-            f"got {len(own)} and {len(others)}"
-        )
-    ratio = _ratio(own.sum(), others.sum())
-    for _ in range(2):
-        runs = span_lengths(own, len(source)), span_lengths(others * ratio, len(target))
-        plane = SpanCosts(*documents, shapes, settings.weights, runs)
-        steps = cheapest(plane, band, progress)
-        # Parts that only one document has would count for the other's language being terse.
-        better = _ratio(*_aligned_lengths(steps, own, others))
-        if abs(np.log(better / ratio)) < UNLIKE:
-            break
-        ratio = better
-    return _beads(plane, steps)
-
-
-def _check(source: Spans, target: Spans, settings: DocumentSettings) -> None:
-    for side, spans, runs in zip(("source", "target"), (source, target), settings.runs, strict=True):
-        if spans.ndim != 3 or len(spans) < runs:
-            raise InputError(
-                f"{side} spans must have the shape (at least {runs}, sentences, dim), "
-                f"got {spans.shape}"
-            )
-    if source.shape[2] != target.shape[2]:
-        raise InputError(
-            f"source and target vectors must have one dim, got {source.shape[2]} "
-            f"and {target.shape[2]}"
-        )
-
-
-def _ratio(source: float, target: float) -> float:
-    return source / target if source and target else 1.0
-
-
-def _aligned_lengths(
-    steps: Sequence[Step], own: NDArray[np.float64], others: NDArray[np.float64]
-) -> tuple[float, float]:
-    """The length of what is paired, on both sides."""
-    source = sum(own[s.i - s.shape[0] : s.i].sum() for s in steps if 0 not in s.shape)
-    target = sum(others[s.j - s.shape[1] : s.j].sum() for s in steps if 0 not in s.shape)
-    return float(source), float(target)
-
-
-def _beads(plane: SpanCosts, steps: Sequence[Step]) -> list[Bead]:
-    scores = np.zeros(len(steps))
-    by_shape: dict[Shape, list[int]] = {}
-    for number, step in enumerate(steps):
-        by_shape.setdefault(step.shape, []).append(number)
-    for shape, numbers in by_shape.items():
-        if shape not in SKIPS:
-            i, j = (np.array([steps[n][side] for n in numbers]) for side in (0, 1))
-            scores[numbers] = plane.scores(shape, i, j)
-    return [
-        Bead(tuple(range(i - p, i)), tuple(range(j - q, j)), score)
-        for (i, j, (p, q)), score in zip(steps, scores.tolist(), strict=True)
-    ]
 
 
 class DocumentAligner:
@@ -244,23 +120,23 @@ class DocumentAligner:
         """The vectors of ``texts``, each distinct one made once."""
         numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         rows = np.zeros((len(numbers), self.encoder.dim), np.float32)
-        first = {text: number for number, text in reversed(list(enumerate(texts)))}
         done = 0
-        for part in chunks(numbers):
+        for part in chunks(numbers, CHUNK):
             try:
                 rows[done : done + len(part)] = self.encoder.sentences(
                     part,
                     layer=self.space.layer,
                     pooling=self.space.pooling,
                     too_long=self.too_long,
-                    progress=progress,
                 )
             except TooLongError as error:
-                number = first[part[error.sentence]] + 1
+                number = texts.index(part[error.sentence]) + 1
                 raise error.called(f"{what} {number}") from None
             done += len(part)
+            if progress is not None:
+                progress(len(part))
         if progress is not None:
-            progress(len(texts) - len(rows))
+            progress(len(texts) - done)
         return rows[[numbers[text] for text in texts]]
 
     def _centred(self, vectors: Rows) -> Rows:
