@@ -62,6 +62,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
     "filter": ("retrieval.filter_commands:filter_pairs", "Drop pairs that are no translations."),
+    "align-documents": (
+        "retrieval.document_commands:align_documents",
+        "Align the sentences of documents.",
+    ),
     "evaluate alignment": (
         "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
@@ -73,6 +77,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate mining": (
         "retrieval.mining_evaluation_commands:evaluate_mining",
         "Score mined pairs against gold.",
+    ),
+    "evaluate documents": (
+        "retrieval.document_commands:evaluate_documents",
+        "Score aligned documents against gold.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
@@ -87,7 +95,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
-    "evaluate": "Score alignment, retrieval or mining against gold.",
+    "evaluate": "Score alignment, retrieval, mining or documents against gold.",
 }
 
 OPTIONS = {
