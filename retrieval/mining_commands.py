@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 import typer
 
-from bitext.errors import InputError
+from bitext.errors import BitextError, InputError, MismatchError
 from bitext.progress import report_progress
 from bitext.text import as_input_error, atomic_bytes, name_of, read_bitext, read_sentences
 from bitext.types import SentencePair
@@ -133,6 +133,7 @@ def mine(
     from retrieval.mining_run import Making, MiningRun
     from retrieval.vectors import check_dtype
 
+    kind = _search_kind(search)
     rules = Rules(margin, mode, k, threshold, precision, coverage)
     if score_only:
         _refuse_with_score_only(rules, known, filters, top, repeats)
@@ -150,8 +151,10 @@ def mine(
             side.texts([pair[number] for pair in planted]) for number, side in enumerate(sides)
         ]
         run = MiningRun(folder, texts, made, partial(_stage, progress))
+        if score_only:
+            _check_lines(sides)
         vectors = learnt(run, run.embed())
-        found = _search_of(search, vectors, rules.neighbours, device)
+        found = _search_of(kind, vectors, rules.neighbours, device)
         both = run.nearest(vectors, found)
         lines = (
             _scored(run, vectors, both, rules)
@@ -202,6 +205,15 @@ def _refuse_with_score_only(
             raise InputError(f"--score-only scores all lines: {option} cannot be given with it")
 
 
+def _check_lines(sides: Sequence[_Side]) -> None:
+    source, target = sides
+    if source.count != target.count:
+        raise InputError(
+            f"{name_of(source.path)} has {source.count} lines, {name_of(target.path)} has "
+            f"{target.count}; with --score-only line n is paired with line n"
+        )
+
+
 def _filter_chain(filters: str | None) -> FilterChain | None:
     from retrieval.filter_commands import chain_of
 
@@ -236,13 +248,25 @@ def _centring(named: str | None, languages: str | None) -> Centre:
     return lambda run, vectors: run.centre_by(vectors, learnt, (source, target))
 
 
-def _search_of(search: str, vectors: Sequence[Vectors], k: int, device: str) -> Search:
+def _search_kind(search: str) -> str | None:
+    """``exact`` or a kind of index; ``None`` for what suits the number of sentences.
+
+    :raises BitextError: if there is no such kind of index.
+    """
+    from retrieval.approximate_neighbours import EXACT
+    from retrieval.kinds import Kind
+
+    if search == "auto":
+        return None
+    return search if search == EXACT else str(Kind.parse(search))
+
+
+def _search_of(kind: str | None, vectors: Sequence[Vectors], k: int, device: str) -> Search:
     """The search asked for, or what suits the number of sentences, which stderr then tells."""
     from retrieval.approximate_neighbours import choose_search
     from retrieval.mining_run import Search
 
-    kind = search
-    if search == "auto":
+    if kind is None:
         source, target = vectors
         choice = choose_search(len(source), len(target), source.manifest.dim)
         kind = choice.search
@@ -268,12 +292,23 @@ def _working(output: Path | None, work: Path | None, *, restart: bool) -> Iterat
     from retrieval.mining_work import work_folder
 
     if output is None and work is None:
-        with tempfile.TemporaryDirectory(prefix="bitext-mine-") as folder:
-            yield Path(folder)
+        with (
+            tempfile.TemporaryDirectory(prefix="bitext-mine-") as temporary,
+            work_folder(Path(temporary), keep=True, restart=False) as folder,
+        ):
+            yield folder
         return
     place = work or output.with_name(f"{output.name}.work")  # type: ignore[union-attr]
+    hint = f"what is done is kept: the same command goes on with {place}"
     with work_folder(place, keep=work is not None, restart=restart) as folder:
-        yield folder
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(hint) from None
+        except BitextError as error:
+            if not isinstance(error, MismatchError):
+                error.hint = hint
+            raise
 
 
 def _stage(show: bool | None, what: str, total: int) -> AbstractContextManager[Progress]:
@@ -351,7 +386,7 @@ def _scored(
     from retrieval.mining import score_pairs
     from retrieval.mining_run import UnitRows
 
-    rows = np.stack([corpus.rows for corpus in run.corpora], axis=1)
+    rows = np.stack([corpus.rows for corpus in run.corpora], axis=1)  # as many: checked before
     there = (rows != EMPTY).all(axis=1)
     scores = np.full(len(rows), np.nan)
     source, target = map(UnitRows, vectors)
