@@ -80,11 +80,7 @@ def test_a_module_imports_only_what_its_room_may(path: str) -> None:
         ("encoders/encoder.py", "from aligners import aligner", "encoders must not import"),
         ("aligners/aligner.py", "import os, retrieval.index", "aligners must not import retrieval"),
         ("retrieval/vectors.py", "import faiss", "faiss is for retrieval/index.py only"),
-        (
-            "retrieval/index_commands.py",
-            "from fastapi import FastAPI",
-            "fastapi is for service/ only",
-        ),
+        ("retrieval/index_commands.py", "from fastapi import FastAPI", "fastapi is for service/ only"),
         ("nmt/model.py", "if True:\n    from service.app import create_app", "nmt must not import"),
         ("service/app.py", "from .settings import Settings", "relative import"),
         ("encoders/encoder.py", "from tests.conftest import encoder", "tests import"),
