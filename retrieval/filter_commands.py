@@ -16,7 +16,7 @@ from bitext.errors import InputError
 from bitext.progress import report_progress
 from bitext.text import atomic_write, name_of, read_sentences
 from bitext.types import SentencePair
-from encoders.options import AsJson, ShowProgress
+from encoders.options import ShowProgress
 
 if TYPE_CHECKING:
     from retrieval.filters import FilterChain, Verdict
@@ -49,7 +49,7 @@ def filter_pairs(
         Path | None,
         typer.Option(help="Where dropped lines go, each after its filter and its score there."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as an object.")] = False,
     progress: ShowProgress = None,
 ) -> None:
     """Print the pairs that no filter drops, as they came.

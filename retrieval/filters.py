@@ -192,7 +192,7 @@ class Language(_AtLeast):
 class Repeats(_AtMost):
     """How often the same pair has come before; case, spaces and punctuation do not count.
 
-    Some 70 bytes of memory for each different pair.
+    Some 90 bytes of memory for each different pair.
     """
 
     most: float = Field(0, ge=0)

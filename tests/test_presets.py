@@ -57,3 +57,11 @@ def test_the_encoder_takes_it(
     monkeypatch.setitem(known_presets(), "tiny-known", known)
     again = ModelRegistry().encoder(str(folder))
     assert again.preset.alignment.similarity == "dot"
+
+
+def test_e5_models_are_given_the_prefix_they_were_trained_with() -> None:
+    prefixes = {name: known.retrieval.prefix for name, known in known_presets().items()}
+    assert {name for name, prefix in prefixes.items() if prefix == "query: "} == {
+        name for name in prefixes if "-e5-" in name
+    }
+    assert prefixes["labse"] == ""
