@@ -24,14 +24,12 @@ def parse(
     :param what: what messages call it, such as ``method``.
     :param settings_of: the settings of a name, with their defaults and limits.
     :raises UnknownNameError: if there is no such name or setting.
-    :raises InputError: if a value is not what the setting takes.
+    :raises InputError: if a value is not what the setting takes, or one is missing.
     """
     name, colon, given = text.partition(":")
     if name not in names:
         raise UnknownNameError(choose_from(what, name, names))
-    if not colon:
-        return name, ()
-    values = dict(_parse_setting(item, text, what) for item in given.split(","))
+    values = dict(_parse_setting(item, text, what) for item in given.split(",")) if colon else {}
     model = settings_of(name)
     for key in values:
         if key not in model.model_fields:
@@ -43,6 +41,8 @@ def parse(
     except ValidationError as error:
         first = error.errors()[0]
         wrong = str(first["loc"][0])
+        if first["type"] == "missing":
+            raise InputError(f"{what} {name} needs {wrong}, as in {name}:{wrong}=...") from None
         problem = first["msg"][0].lower() + first["msg"][1:]
         raise InputError(f"{name}: {wrong}={values[wrong]}: {problem}") from None
     changed = checked.model_dump(exclude_defaults=True)

@@ -16,9 +16,9 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
-from bitext.errors import InputError, UnknownNameError, choose_from
+from bitext import settings
 from bitext.types import SentencePair, Side
 from encoders.strict import Strict
 from retrieval.languages import load_identifier
@@ -256,31 +256,11 @@ def parse_filter(text: str) -> PairFilter:
     :raises UnknownNameError: if there is no such filter or setting.
     :raises InputError: if a value is not what the setting takes, or one is missing.
     """
-    name, colon, given = text.partition(":")
-    if name not in FILTERS:
-        raise UnknownNameError(choose_from("filter", name, FILTERS))
-    kind = FILTERS[name]
-    values = dict(_setting(item, text) for item in given.split(",")) if colon else {}
-    for key in values:
-        if key not in kind.model_fields:
-            raise UnknownNameError(choose_from(f"setting of {name}", key, kind.model_fields))
-    try:
-        made: PairFilter = kind.model_validate(values)  # type: ignore[assignment]
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        if first["type"] == "missing":
-            raise InputError(f"filter {name} needs {key}, as in {name}:{key}=...") from None
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(f"{name}: {key}={values[key]}: {problem}") from None
+    name, changed = settings.parse(
+        text, what="filter", names=FILTERS, settings_of=FILTERS.__getitem__
+    )
+    made: PairFilter = FILTERS[name].model_validate(dict(changed))  # type: ignore[assignment]
     return made
-
-
-def _setting(item: str, text: str) -> tuple[str, str]:
-    key, equals, value = item.partition("=")
-    if not (key and equals and value):
-        raise InputError(f"expected 'filter:setting=value,...', got '{text}'")
-    return key, value
 
 
 # --- many filters, many pairs
