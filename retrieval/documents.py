@@ -113,8 +113,8 @@ class DocumentAligner:
             if runs:
                 vectors[k - 1, k - 1 :] = self._encode(runs, what, progress)
         if self.summed:
-            _sum_runs(vectors)
-        return self._centred(vectors)
+            sum_runs(vectors)
+        return centre_runs(vectors) if self.centred else vectors
 
     def _encode(self, texts: Sequence[str], what: str, progress: Progress | None) -> Rows:
         """The vectors of ``texts``, each distinct one made once."""
@@ -139,21 +139,25 @@ class DocumentAligner:
             progress(len(texts) - done)
         return rows[[numbers[text] for text in texts]]
 
-    def _centred(self, vectors: Rows) -> Rows:
-        there = np.any(vectors[0], axis=1)
-        if not self.centred or there.sum() < LEAST_FOR_MEAN:
-            return vectors
+
+def centre_runs(vectors: Rows) -> Rows:
+    """Take the mean of the single sentences away from all runs, if there are enough of them.
+
+    :param vectors: shape (most, sentences, dim); changed in place.
+    """
+    there = np.any(vectors[0], axis=1)
+    if there.sum() >= LEAST_FOR_MEAN:
         mean = vectors[0][there].mean(axis=0)
         for of_length in vectors:
             of_length[:] = centre(of_length, mean)
-        return vectors
+    return vectors
 
 
 def _runs(texts: Sequence[str], k: int) -> Iterator[Sequence[str]]:
     return (texts[end - k : end] for end in range(k, len(texts) + 1))
 
 
-def _sum_runs(vectors: Rows) -> None:
+def sum_runs(vectors: Rows) -> None:
     """Fill the rows of runs from those of single sentences, all sentences with the same weight."""
     total = vectors[0].copy()
     for k in range(2, min(vectors.shape[:2]) + 1):
