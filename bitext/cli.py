@@ -53,6 +53,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("retrieval.embedding_commands:embed", "Turn sentences into vectors."),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
+    "delete": ("retrieval.store_commands:delete", "Take sentences out of an index."),
+    "snapshot": ("retrieval.store_commands:snapshot", "Copy an index as it is now."),
+    "restore": ("retrieval.store_commands:restore", "Make an index of a snapshot."),
     "evaluate alignment": (
         "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
