@@ -30,10 +30,10 @@ def read_entries(file: str, language: str | None, skip_empty: bool) -> Iterator[
         try:
             record = _object(line.text)
             entry = Entry(
-                record.get("language") or language, record["text"], record.get("id"),
+                _language(record.get("language", language)), record["text"], record.get("id"),
                 record.get("metadata"),
             )  # fmt: skip
-            _check(entry)
+            _check_id(entry.id)
             dump_metadata(entry.metadata)
         except InputError as error:
             raise InputError(f"{name_of(file)}, line {line.number}: {error}") from None

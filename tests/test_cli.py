@@ -167,8 +167,8 @@ def test_without_a_command_the_help_goes_to_stderr(run: Bitext, args: list[str])
         (
             ["algin"],
             "bitext: unknown command 'algin'; choose one of: adapt, align, convert, "
-            "download, embed, evaluate, index, inspect, models, pretrain, project, remap, "
-            "retrieve, serve, symmetrize",
+            "delete, download, embed, evaluate, index, inspect, models, pretrain, project, remap, "
+            "restore, retrieve, serve, snapshot, symmetrize",
         ),
         (["alignment"], "bitext: unknown command 'alignment'; choose one of: adapt, align,"),
         (["evaluate alignment"], "bitext: unknown command 'evaluate alignment'; choose one of:"),
