@@ -15,14 +15,19 @@ import faiss
 import numpy as np
 
 from bitext.errors import InputError
-from retrieval.exact import best, selector
-from retrieval.kinds import Kind
+from retrieval.exact import SPARE, best, selector
+from retrieval.kinds import CODES, Kind
 from retrieval.slots import Ids, Mask
+from retrieval.unit_rows import blocks
 from retrieval.vectors import Rows
 
 RowsOf = Callable[[Ids], Rows]
 """From ids to their exact vectors, shape (ids, dim): a look into a mapped file, for instance."""
 
+GPU_MOST = 2048
+"""Candidates that FAISS can fetch on a GPU."""
+CODE_SAMPLE = 64
+"""Vectors that each value of a byte is trained on."""
 SCAN_SHARE = 4
 """Where fewer than one slot in so many may be found, a graph is not walked: it leads elsewhere."""
 
@@ -37,9 +42,10 @@ class Approximate:
         self.faiss = index
         self.spare = spare
         self._core = core_of(index)
+        self._turns = turns_of(index)
         self._gpu = gpu_number(device) if device != "cpu" else None
         self._on_gpu: Any = None  # a copy, made when it is needed
-        self._copying = threading.Lock()
+        self._gpu_free = threading.Lock()  # FAISS searches there for one thread at a time
 
     @classmethod
     def train(cls, kind: Kind, rows: Rows, count: int, device: str = "cpu") -> Approximate:
@@ -57,7 +63,11 @@ class Approximate:
         return cls(index, kind.setting("spare"), device)
 
     def add(self, rows: Rows) -> None:
-        self.faiss.add(rows)
+        if isinstance(self._core, faiss.IndexIVF):
+            self._add_to_lists(rows)
+        else:
+            for block in blocks(rows):
+                self.faiss.add(block)
         self._on_gpu = None
 
     def nearest(
@@ -72,7 +82,8 @@ class Approximate:
         :param allowed: where to look, ``k`` slots at least; ``None`` for everywhere.
         """
         there = len(ids) if allowed is None else int(allowed.sum())
-        fetched = min(k + self.spare, there)
+        spare = self.spare if rows_of else min(self.spare, SPARE)  # more serves exact vectors only
+        fetched = min(k + spare, there)
         slots = self._find(queries, fetched, allowed, SCAN_SHARE * there >= len(ids))
         short = (slots >= 0).sum(axis=1) < k
         if short.any():
@@ -98,6 +109,31 @@ class Approximate:
         self._on_gpu = None
         return True
 
+    def _add_to_lists(self, rows: Rows) -> None:
+        """Lists that grow by doubling would take half as much again: count first, then fill."""
+        turned = (self._turn(block) for block in blocks(rows))
+        lists = [self._core.quantizer.assign(block, 1).ravel() for block in turned]
+        if lists and len(rows) > self.faiss.ntotal:
+            self._make_room(np.bincount(np.concatenate(lists), minlength=self._core.nlist))
+        for block, numbers in zip(map(self._turn, blocks(rows)), lists, strict=True):
+            pointer = faiss.swig_ptr(numbers)
+            self._core.add_core(len(block), faiss.swig_ptr(block), None, pointer)
+        self.faiss.ntotal = self._core.ntotal
+
+    def _make_room(self, more: Ids) -> None:
+        """Let list ``i`` take ``more[i]`` vectors without moving."""
+        lists = self._core.invlists
+        for number in np.flatnonzero(more).tolist():
+            size = lists.list_size(number)
+            lists.resize(number, size + int(more[number]))
+            lists.resize(number, size)  # keeps what it has taken
+
+    def _turn(self, rows: Rows) -> Rows:
+        """Rows as the lists take them."""
+        for turn in self._turns:
+            rows = turn.apply(rows)
+        return rows
+
     def _renumber(self, new: Ids) -> None:
         """Call slot ``i`` of every list ``new[i]``."""
         lists = self._core.invlists
@@ -108,8 +144,9 @@ class Approximate:
 
     def _find(self, queries: Rows, fetched: int, allowed: Mask | None, walk: bool) -> Ids:
         """Slots of candidates, shape (queries, fetched); -1 where there are too few."""
-        if self._gpu is not None and allowed is None:
-            return np.array(self._copy_on_gpu().search(queries, fetched)[1])
+        if self._gpu is not None and allowed is None and fetched <= GPU_MOST:
+            with self._gpu_free:
+                return np.array(self._copy_on_gpu().search(queries, fetched)[1])
         chosen = None if allowed is None else selector(allowed)
         parameters: Any
         if isinstance(self._core, faiss.IndexIVF):
@@ -139,7 +176,9 @@ class Approximate:
         """The vector of each slot: the exact one if the caller has it, else FAISS's."""
         unique, places = np.unique(slots, return_inverse=True)
         if rows_of is None:
-            rows: Rows = self.faiss.reconstruct_batch(unique)
+            rows: Rows = self._core.reconstruct_batch(unique)
+            for turn in reversed(self._turns):
+                rows = turn.reverse_transform(rows)
         else:
             rows = np.asarray(rows_of(ids[unique]), np.float32)
             if rows.shape != (len(unique), self.faiss.d):
@@ -150,11 +189,10 @@ class Approximate:
         return rows[places.ravel()]
 
     def _copy_on_gpu(self) -> Any:
-        with self._copying:
-            if self._on_gpu is None:
-                resources = faiss.StandardGpuResources()
-                self._on_gpu = faiss.index_cpu_to_gpu(resources, self._gpu, self.faiss)
-            return self._on_gpu
+        if self._on_gpu is None:
+            resources = faiss.StandardGpuResources()
+            self._on_gpu = faiss.index_cpu_to_gpu(resources, self._gpu, self.faiss)
+        return self._on_gpu
 
 
 def core_of(index: Any) -> Any:
@@ -162,6 +200,15 @@ def core_of(index: Any) -> Any:
     return faiss.downcast_index(
         index.index if isinstance(index, faiss.IndexPreTransform) else index
     )
+
+
+def turns_of(index: Any) -> list[Any]:
+    """The transformations before it, in order."""
+    if not isinstance(index, faiss.IndexPreTransform):
+        return []
+    return [
+        faiss.downcast_VectorTransform(index.chain.at(place)) for place in range(index.chain.size())
+    ]
 
 
 def make(kind: Kind, count: int, dim: int) -> Any:
@@ -199,20 +246,26 @@ def _configure(index: Any, kind: Kind) -> None:
         core.nprobe = kind.setting("probes") or min(32, core.nlist)
         _take_all(core.cp)
     if hasattr(core, "pq"):
-        _take_all(core.pq.cp)
-    if isinstance(index, faiss.IndexPreTransform):
-        turn = faiss.downcast_VectorTransform(index.chain.at(0))
+        _take_all(core.pq.cp, CODE_SAMPLE)
+        # Renaming codes so that their bits tell distances takes long and serves another search.
+        core.do_polysemous_training = False
+    for turn in turns_of(index):
         if isinstance(turn, faiss.OPQMatrix):
-            turn.niter = 16  # of 50; more changes little
+            # FAISS's 50, 40 and 4 take five times as long.
+            turn.niter, turn.niter_pq_0, turn.niter_pq = 8, 10, 2
+            turn.max_train_points = CODE_SAMPLE * CODES
             pq = faiss.ProductQuantizer(turn.d_in, turn.M, 8)
-            _take_all(pq.cp)
+            _take_all(pq.cp, CODE_SAMPLE)
             turn.pq = turn.kept_alive = pq  # FAISS itself keeps a bare pointer
 
 
-def _take_all(clustering: Any) -> None:
-    """The sample was chosen with care: FAISS is not to cut it or warn that it is small."""
+def _take_all(clustering: Any, most: int = 2**20) -> None:
+    """The sample was chosen with care: FAISS is not to warn that it is small.
+
+    :param most: points a centre.
+    """
     clustering.min_points_per_centroid = 1
-    clustering.max_points_per_centroid = 2**20
+    clustering.max_points_per_centroid = most
 
 
 def gpu_number(device: str) -> int:

@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 
 from retrieval.slots import Ids, Mask
+from retrieval.unit_rows import blocks
 from retrieval.vectors import Rows
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Exact:
         return rows.reshape(count, dim)
 
     def add(self, rows: Rows) -> None:
-        self.faiss.add(rows)
+        for block in blocks(rows):
+            self.faiss.add(block)
         if self._torch:
             self._torch.take(self.rows, same=len(self.rows) - len(rows))
 

@@ -34,17 +34,15 @@ from retrieval.manifest import (
 )
 from retrieval.slots import Ids, Slots
 from retrieval.threads import use_threads
+from retrieval.unit_rows import BLOCK_ROWS, blocks, checked, sample
 from retrieval.vectors import Rows
 
 INDEX_FILE = "index.faiss"
 IDS_FILE = "ids.i64"
-BLOCK_ROWS = 2**14
-"""Rows checked, trained on and added at once."""
 GROWN = 16
 """An index that holds so many times the vectors it was trained for had better be built again."""
 BURIED_SHARE = 8
 """Removed vectors are left out of a search until they are one of so many; then they go."""
-SEED = 1
 
 
 class FileManifest(Strict):
@@ -75,7 +73,7 @@ class Index:
     as it has too few vectors for that.
 
     Scores are the cosines of the stored vectors. Only ``pq`` and ``opq`` do not store them: without
-    ``rows`` their scores are those of the vectors that their bytes stand for, a few hundredths off.
+    ``rows`` their scores are those of the vectors that their bytes stand for.
 
     Threads may search together; one that adds or removes waits until they are done. A row of zeros
     (a sentence without pieces) is allowed, and has cosine 0 with everything.
@@ -162,13 +160,12 @@ class Index:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if ids.shape != (len(vectors),):
             raise InputError(f"{len(vectors)} vectors need as many ids, got shape {ids.shape}")
-        for _ in _blocks(vectors):
-            pass  # before anything is added
+        for number, block in enumerate(blocks(vectors)):
+            checked(block, number * BLOCK_ROWS)
         with self._changing():
             self._slots.check_new(ids)
             self._train(vectors)
-            for block in _blocks(vectors):
-                self._searcher.add(block)
+            self._searcher.add(vectors)
             self._slots.append(ids)
 
     def remove(self, ids: Ids) -> int:
@@ -206,7 +203,7 @@ class Index:
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         self._check_shape(queries)
-        queries = _checked(queries)
+        queries = checked(queries)
         with self._lock.reading():
             use_threads()
             allowed = self._slots.allowed(among)
@@ -287,42 +284,14 @@ class Index:
         if count < max(1, self._kind.least()):
             return
         old = self._searcher.rows
-        sample = _sample(old, vectors, self._kind.sample(count))
-        searcher = Approximate.train(self._kind, sample, count, self._device)
-        for block in _blocks(old):
-            searcher.add(block)
+        some = sample(old, vectors, self._kind.sample(count))
+        searcher = Approximate.train(self._kind, some, count, self._device)
+        searcher.add(old)
         self._searcher, self._trained = searcher, count
 
     def _check_shape(self, vectors: Rows) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise InputError(f"expected vectors of dim {self.dim}, got an array of {vectors.shape}")
-
-
-def _checked(vectors: Rows, before: int = 0) -> Rows:
-    """``vectors`` as FAISS wants them: float32, contiguous, and unit rows."""
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    wrong = np.flatnonzero(~((abs(lengths - 1) < 1e-3) | (lengths == 0)))
-    if len(wrong):
-        raise InputError(
-            f"row {before + wrong[0]} of the vectors has length {lengths[wrong[0]]:g}; each must "
-            "have length 1, or 0 for a sentence without pieces"
-        )
-    return vectors
-
-
-def _blocks(vectors: Rows) -> Iterator[Rows]:
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        yield _checked(vectors[start : start + BLOCK_ROWS], start)
-
-
-def _sample(old: Rows, new: Rows, size: int) -> Rows:
-    """``size`` of the rows, chosen at random and always the same."""
-    places = np.random.default_rng(SEED).choice(len(old) + len(new), size, replace=False)
-    places.sort()
-    split = np.searchsorted(places, len(old))
-    chosen = [old[places[:split]], new[places[split:] - len(old)]]
-    return np.concatenate(chosen).astype(np.float32, copy=False)
 
 
 def _check_on_gpu(kind: Kind, device: str) -> None:

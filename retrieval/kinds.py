@@ -140,15 +140,15 @@ class Kind:
 
     def least(self) -> int:
         """How many vectors it takes to train it; fewer are searched exactly."""
-        if self.name in ("flat", "hnsw"):
+        if self.exact or self.name == "hnsw":
             return 0
-        wanted = self.lists(0) if self.name == FACTORY else self.setting("lists")
-        codes = CODES if self.quantised or "PQ" in self.factory else 1
-        return max(wanted or LEAST, codes)
+        if self.name == FACTORY:
+            return max(self.lists(0), CODES)
+        return max(self.setting("lists") or LEAST, CODES if self.quantised else 1)
 
     def sample(self, count: int) -> int:
-        """How many of ``count`` vectors it is trained on: 64 a list, 256 a value of a byte."""
-        return 0 if self.name == "hnsw" else min(count, max(64 * self.lists(count), CODES * 256))
+        """How many of ``count`` vectors it is trained on: 64 a list and a value of a byte."""
+        return 0 if self.name == "hnsw" else min(count, max(64 * self.lists(count), CODES * 64))
 
     def bytes(self, dim: int) -> int:
         """Of a quantised vector.
