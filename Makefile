@@ -1,7 +1,9 @@
 # Each target makes .venv and installs what it needs, once; `make run` needs no test tools.
 #   make run PORT=8001     another port than 8000
+#   make run GPU=1         on an NVIDIA GPU; torch and FAISS for it go into .venv-gpu
 #   make test PYTHON=python3.12 VENV=.venv312     another Python, in a folder of its own
-VENV ?= .venv
+VENV ?= $(if $(filter 1,$(GPU)),.venv-gpu,.venv)
+export GPU
 
 # Nothing here goes to the hub of models: the bundled one is in the repository.
 export HF_HUB_OFFLINE := 1
@@ -13,7 +15,7 @@ python := $(VENV)/bin/python
 .PHONY: run test check bench docs clean
 
 run: $(VENV)/.ready
-	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(GPU),--device cuda)
+	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(GPU)),--device cuda)
 
 test: $(VENV)/.ready-test
 	$(python) -m pytest -q

@@ -61,6 +61,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
+    "delete": ("retrieval.store_commands:delete", "Take sentences out of an index."),
+    "snapshot": ("retrieval.store_commands:snapshot", "Copy an index as it is now."),
+    "restore": ("retrieval.store_commands:restore", "Make an index of a snapshot."),
     "mine": ("retrieval.mining_commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filter_commands:filter_pairs", "Drop pairs that are no translations."),
     "align-documents": (

@@ -45,7 +45,7 @@ class Approximate:
         self._turns = turns_of(index)
         self._gpu = gpu_number(device) if device != "cpu" else None
         self._on_gpu: Any = None  # a copy, made when it is needed
-        self._copying = threading.Lock()
+        self._gpu_free = threading.Lock()  # FAISS searches there for one thread at a time
 
     @classmethod
     def train(cls, kind: Kind, rows: Rows, count: int, device: str = "cpu") -> Approximate:
@@ -145,7 +145,8 @@ class Approximate:
     def _find(self, queries: Rows, fetched: int, allowed: Mask | None, walk: bool) -> Ids:
         """Slots of candidates, shape (queries, fetched); -1 where there are too few."""
         if self._gpu is not None and allowed is None and fetched <= GPU_MOST:
-            return np.array(self._copy_on_gpu().search(queries, fetched)[1])
+            with self._gpu_free:
+                return np.array(self._copy_on_gpu().search(queries, fetched)[1])
         chosen = None if allowed is None else selector(allowed)
         parameters: Any
         if isinstance(self._core, faiss.IndexIVF):
@@ -188,11 +189,10 @@ class Approximate:
         return rows[places.ravel()]
 
     def _copy_on_gpu(self) -> Any:
-        with self._copying:
-            if self._on_gpu is None:
-                resources = faiss.StandardGpuResources()
-                self._on_gpu = faiss.index_cpu_to_gpu(resources, self._gpu, self.faiss)
-            return self._on_gpu
+        if self._on_gpu is None:
+            resources = faiss.StandardGpuResources()
+            self._on_gpu = faiss.index_cpu_to_gpu(resources, self._gpu, self.faiss)
+        return self._on_gpu
 
 
 def core_of(index: Any) -> Any:

@@ -73,7 +73,7 @@ class Index:
     as it has too few vectors for that.
 
     Scores are the cosines of the stored vectors. Only ``pq`` and ``opq`` do not store them: without
-    ``rows`` their scores are those of the vectors that their bytes stand for, a few hundredths off.
+    ``rows`` their scores are those of the vectors that their bytes stand for.
 
     Threads may search together; one that adds or removes waits until they are done. A row of zeros
     (a sentence without pieces) is allowed, and has cosine 0 with everything.

@@ -25,6 +25,7 @@ from encoders.options import (
     TooLong,
 )
 from retrieval.command_input import Line, check_output, naming, numbered, peeked, print_made
+from retrieval.json_input import read_entries
 from retrieval.options import (
     File,
     IndexLayer,
@@ -34,10 +35,13 @@ from retrieval.options import (
     Overwrite,
     Pooling,
     SkipEmpty,
+    Where,
+    Within,
 )
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
+    from retrieval.addition import Entry
     from retrieval.text_index import Hit, TextIndex
 
 UNDETERMINED = "und"  # ISO 639: nobody said which language
@@ -64,7 +68,15 @@ def index(
         list[str] | None,
         typer.Option(help="LANGUAGE=FILE: take that language's mean from this text. Repeatable."),
     ] = None,
+    from_json: Annotated[
+        bool,
+        typer.Option("--from-json", help="Lines are objects: text, language, id, metadata."),
+    ] = False,
     add: Annotated[bool, typer.Option("--add", help="Add to the index that is there.")] = False,
+    upsert: Annotated[
+        bool,
+        typer.Option("--upsert", help="Add, and replace sentences whose id comes again."),
+    ] = False,
     overwrite: Overwrite = False,
     skip_empty: SkipEmpty = False,
     model: Annotated[
@@ -82,18 +94,24 @@ def index(
 ) -> None:
     """Build an index of sentences, or add to one: all of FILE or nothing.
 
-    Prints the number of sentences in the index, the dim of their vectors and the folder.
+    With --from-json a line is {"text": ..., "language": ..., "id": ..., "metadata": {...}}; all but
+    the text may be left out, the language if --language says it. Prints the number of sentences in
+    the index, the dim of their vectors and the folder.
     """
-    _check_options(language, with_language, centre, add, overwrite, bool(mean))
+    _check_options(language, with_language, from_json, centre, add or upsert, overwrite, bool(mean))
     means = [_mean_file(given) for given in mean or ()]
-    rows = peeked(_language_rows(file, language, with_language, skip_empty), file)
+    lines = (
+        read_entries(file, language, skip_empty)
+        if from_json
+        else _language_rows(file, language, with_language, skip_empty)
+    )
+    rows = peeked(lines, file)
     choice = ModelChoice(model, revision, dtype, device, allow_download)
+    has_language = language is not None or with_language or from_json
     opened = (
         _existing_index(output, choice, layer, pooling, centre)
-        if add
-        else _new_index(
-            output, choice, layer, pooling, centre, language is not None or with_language, overwrite
-        )
+        if add or upsert
+        else _new_index(output, choice, layer, pooling, centre, has_language, overwrite)
     )
     with opened as (filled, encoder), report_progress("sentences", show=progress) as done:
         vectors = {}
@@ -103,7 +121,10 @@ def index(
                     name, read_sentences(path), encoder=encoder, too_long=too_long
                 )
         with naming(name_of(file)):
-            filled.add_mixed(rows, encoder=encoder, means=vectors, too_long=too_long, progress=done)
+            filled.add_mixed(
+                rows, encoder=encoder, means=vectors,
+                replace=upsert, too_long=too_long, progress=done,
+            )  # fmt: skip
         count = filled.count()
     print_made(count, filled.manifest.dim, output, as_json)
 
@@ -156,6 +177,7 @@ def _new_index(
 def _check_options(
     language: str | None,
     with_language: bool,
+    from_json: bool,
     centre: bool | None,
     add: bool,
     overwrite: bool,
@@ -164,10 +186,14 @@ def _check_options(
     """:raises InputError: if options contradict one another."""
     if language is not None and with_language:
         raise InputError("give --language for all lines or --with-language for each, not both")
-    if centre and language is None and not with_language:
+    if from_json and with_language:
+        raise InputError("lines are --from-json or --with-language, not both")
+    if centre and language is None and not (with_language or from_json):
         raise InputError("--centre needs --language or --with-language, as means are by language")
     if add and overwrite:
-        raise InputError("--add keeps the index that is there, --overwrite does not; give one")
+        raise InputError(
+            "--add and --upsert keep the index that is there, --overwrite does not; give one"
+        )
     if mean and not (centre or add):
         raise InputError("--mean is for an index with --centre")
 
@@ -181,7 +207,7 @@ def _mean_file(given: str) -> tuple[str, str]:
 
 def _language_rows(
     file: str, language: str | None, with_language: bool, skip_empty: bool
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str] | Entry]:
     """The (language, text) of each line."""
     from retrieval.language_names import check_language
 
@@ -216,6 +242,8 @@ def retrieve(
         float | None,
         typer.Option(min=-1, max=1, help="The least cosine of a hit; default: the model's own."),
     ] = None,
+    where: Where = None,
+    within: Within = None,
     skip_empty: SkipEmpty = False,
     model: IndexModel = None,
     revision: Revision = None,
@@ -232,13 +260,16 @@ def retrieve(
     """Find the nearest sentences of an index.
 
     Prints a line a hit: number of the query's line, rank, cosine, id and text, with tabs between.
-    With --json, prints {"query": ..., "results": [{"id": ..., "text": ..., "score": ...}]} a query.
+    With --json, prints {"query": ..., "results": [{"id": ..., "text": ..., "score": ...}]} a query;
+    a result with metadata has them too.
     """
     from retrieval.encoding import chunks
+    from retrieval.selection import parse_filter
     from retrieval.text_index import TextIndex
 
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
+    chosen = parse_filter(where or (), within or ())
     found = TextIndex.load(index)
     lines = peeked(numbered(file, skip_empty), file)
     encoder = ModelChoice(model, revision, dtype, device, allow_download).load(found.manifest)
@@ -252,6 +283,7 @@ def retrieve(
                 encoder=encoder,
                 language=language,
                 threshold=threshold,
+                where=chosen,
                 too_long=too_long,
                 before=before,
             )
@@ -264,7 +296,11 @@ def retrieve(
 
 def _print_hits(line: Line, hits: Sequence[Hit], as_json: bool) -> None:
     if as_json:
-        results = [{"id": h.id, "text": h.text, "score": round(h.score, 6)} for h in hits]
+        results = [
+            {"id": h.id, "text": h.text, "score": round(h.score, 6)}
+            | ({"metadata": h.metadata} if h.metadata else {})
+            for h in hits
+        ]
         print(json.dumps({"query": line.text, "results": results}, ensure_ascii=False))
         return
     for rank, hit in enumerate(hits, start=1):

@@ -39,6 +39,13 @@ Overwrite = Annotated[
 SkipEmpty = Annotated[
     bool, typer.Option("--skip-empty", help="Leave empty lines out; stderr says how many.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Only sentences with KEY=VALUE, !=, >= or <= in their metadata. Repeatable."),
+]
+Within = Annotated[
+    list[str] | None, typer.Option("--in", help="Only sentences of this language. Repeatable.")
+]
 
 
 class ModelChoice(NamedTuple):

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
@@ -176,8 +177,9 @@ class StoreReader:
     def ids(self, where: Filter | None = None) -> NDArray[np.int64]:
         """The ids of the sentences that ``where`` means, in order."""
         query = select(SENTENCES.c.id).where(_clause(where)).order_by(SENTENCES.c.id)
-        rows = self.connection.execute(query.execution_options(yield_per=10_000))
-        return np.fromiter((row[0] for row in rows), np.int64)
+        # There may be millions: the driver's rows are made ten times as fast as SQLAlchemy's.
+        cursor: Any = self.connection.execute(query).cursor
+        return np.fromiter(chain.from_iterable(cursor), np.int64)
 
     def count(self, where: Filter | None = None) -> int:
         """How many sentences ``where`` means."""

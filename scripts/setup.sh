@@ -11,7 +11,7 @@ set -eu
 venv=$1
 extra=${2:-}
 python=${PYTHON:-python3}
-if [ -n "${GPU:-}" ]; then TORCH_BACKEND=${TORCH_BACKEND:-auto}; fi
+if [ "${GPU:-}" = 1 ]; then TORCH_BACKEND=${TORCH_BACKEND:-auto}; fi
 torch=$(sed -n 's/^torch==//p' constraints.txt)
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
@@ -48,7 +48,7 @@ case $(installed_torch) in
     ;;
 esac
 
-if [ -n "${GPU:-}" ]; then
+if [ "${GPU:-}" = 1 ]; then
   # Both wheels of FAISS own the folder faiss/; the overrides keep the other one out.
   install -c constraints.txt --override scripts/gpu-overrides.txt -e ".${extra:+[$extra]}" \
     "faiss-gpu>=1.15,<2"

@@ -21,7 +21,7 @@ from test_text_index import HALVES, LETTERS, OTHER_HALVES
 from bitext.errors import InputError, MismatchError, TooLargeError
 from retrieval import compaction, store
 from retrieval.addition import Entry
-from retrieval.metadata import MAX_BYTES
+from retrieval.metadata import MAX_BYTES, Value
 from retrieval.selection import Condition, Filter
 from retrieval.store import BusyError
 from retrieval.tables import Sentence
@@ -181,7 +181,14 @@ def test_metadata_that_cannot_be(index: TextIndex, metadata: Any, sentence: str)
 
 
 def test_metadata_come_back(index: TextIndex) -> None:
-    kept = {"s": "größer\n\U0001f600", "i": 2**63 - 1, "f": 0.1, "t": True, "n": None, "a-b.c": ""}
+    kept: dict[str, Value] = {
+        "s": "größer\n\U0001f600",
+        "i": 2**63 - 1,
+        "f": 0.1,
+        "t": True,
+        "n": None,
+        "a-b.c": "",
+    }
     [number] = index.add(["a"], language="de", encoder=LETTERS, metadata=[kept])
     assert index.get([number])[0].metadata == kept
     for key, value in kept.items():

@@ -98,7 +98,8 @@ def outcomes(change):
     fresh()
     make(TextIndex.load(work), change)
     after = contents(work)
-    for step in range(1, 500):
+    # All of them touch files in the same places; one is looked at closely.
+    for step in range(1, 500, 1 if change == "upsert" else 3):
         fresh()
         ended = in_child(change_and_be_killed, change, step)
         assert ended in (0, -signal.SIGKILL), ended
@@ -144,4 +145,4 @@ def test_killed_at_any_moment(base: Path, tmp_path: Path) -> None:
         # stays so.
         assert set(outcomes) == ({10} if change == "compact" else {10, 11}), run.stderr
         assert outcomes == sorted(outcomes)
-        assert outcomes.count(10) > 10, change
+        assert outcomes.count(10) > 4, change

@@ -1,13 +1,14 @@
-"""Giving freed memory back."""
+"""Giving freed memory back, and how much there is."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from bitext.memory import give_back
+from bitext.memory import available, give_back
 
 
 def resident() -> int:
@@ -25,3 +26,7 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     give_back()
     assert resident() < full - 20_000, "80 MB of pages of 4 kB at least"
     assert len(stays) == 60_000
+
+
+def test_available_memory_is_some_of_what_there_is() -> None:
+    assert 0 < available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

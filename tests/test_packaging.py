@@ -117,3 +117,20 @@ def test_what_is_declared_is_imported() -> None:
         normal(name) for library in imported() for name in distributions.get(library, [library])
     }
     assert declared() - used - NOT_IMPORTED == set()
+
+
+def test_faiss_for_gpus_is_installed_instead_of_the_declared_one() -> None:
+    """Both wheels own the folder faiss/."""
+    overrides = (ROOT / "scripts" / "gpu-overrides.txt").read_text(encoding="utf-8")
+    (kept_out,) = (line.split(";")[0] for line in overrides.splitlines() if line[0] != "#")
+    assert kept_out in declared()
+    plain, gpu = (
+        subprocess.run(
+            ["make", "--dry-run", "--always-make", "run", *options],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        ).stdout
+        for options in ([], ["GPU=1"])
+    )  # fmt: skip
+    assert ".venv-gpu" not in plain
+    assert "setup.sh .venv-gpu" in gpu
+    assert gpu.rstrip().endswith("serve  --device cuda")

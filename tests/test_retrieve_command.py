@@ -42,7 +42,8 @@ def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
 
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
-        if "--model" not in given and given[0] != "retrieve" and "--add" not in given:
+        makes_vectors = given[0] in ("embed", "index", "evaluate")
+        if makes_vectors and not {"--model", "--add", "--upsert"} & set(given):
             given += ["--model", str(tiny_model)]
         with pytest.raises(SystemExit) as exit:
             main(given)
@@ -257,6 +258,122 @@ def test_overwrite_spares_a_folder_of_something_else(
     code, _, err = run("index", english, "--output", tmp_path / "thesis", "--overwrite")
     assert (code, "will not replace" in err) == (2, True)
     assert (tmp_path / "thesis" / "text").exists()
+
+
+# --- ids, metadata, deleting, snapshots
+
+RECORDS = [
+    {"id": 40, "text": ENGLISH[0], "language": "en", "metadata": {"year": 1990, "kind": "prose"}},
+    {"id": 10, "text": GERMAN[0], "language": "de", "metadata": {"year": 2001}},
+    {"text": ENGLISH[1], "language": "en"},
+]
+
+
+def as_lines(*records: object) -> list[str]:
+    return [json.dumps(record) for record in records]
+
+
+@pytest.fixture
+def books(run: Run, write: Write, tmp_path: Path) -> Path:
+    file = write("books", *as_lines(*RECORDS))
+    made = run("index", file, "--from-json", "--output", tmp_path / "books.index")
+    assert made == (0, f"3\t16\t{tmp_path / 'books.index'}\n", "")
+    return tmp_path / "books.index"
+
+
+def ids_found(run: Run, index: Path, *options: object) -> list[int]:
+    query = index.with_name("query")
+    query.write_text(f"{ENGLISH[0]}\n")
+    code, out, err = run("retrieve", query, "--index", index, "-k", 9, *options)
+    assert (code, err) == (0, "")
+    return sorted(int(row[3]) for row in lines_of(out))
+
+
+def test_hits_that_are_meant(run: Run, books: Path) -> None:
+    assert ids_found(run, books) == [10, 40, 41]
+    assert ids_found(run, books, "--in", "en") == [40, 41]
+    assert ids_found(run, books, "--where", "year>=1991") == [10]
+    assert ids_found(run, books, "--where", "year<=2001", "--where", "kind=prose") == [40]
+    assert ids_found(run, books, "--where", "kind!=prose", "--in", "en", "--in", "fr") == [41]
+    assert ids_found(run, books, "--where", 'year="1990"') == []
+    _, out, _ = run("retrieve", books.with_name("query"), "--index", books, "--json", "-k", 1)
+    [record] = json.loads(out)["results"]
+    assert record == {
+        "id": 40,
+        "text": ENGLISH[0],
+        "score": 1.0,
+        "metadata": {"year": 1990, "kind": "prose"},
+    }
+
+
+def test_upsert_and_delete(run: Run, books: Path, write: Write) -> None:
+    file = write("more", *as_lines({"id": 10, "text": ENGLISH[2]}, {"id": 3, "text": ENGLISH[3]}))
+    more = ["index", file, "--from-json", "--language", "en", "--output", books]
+    assert run(*more, "--add") == (2, "", "bitext index: id 10 is in the index already\n")
+    for _ in range(2):
+        assert run(*more, "--upsert")[:2] == (0, f"4\t16\t{books}\n")
+    assert ids_found(run, books, "--in", "en") == [3, 10, 40, 41]
+    assert run("delete", books, "--id", 3, "--id", 77) == (0, f"1\t3\t{books}\n", "")
+    assert run("delete", books, "--where", "year=1990", "--json") == (
+        0, json.dumps({"deleted": 1, "count": 2, "folder": str(books)}) + "\n", "",
+    )  # fmt: skip
+    assert ids_found(run, books) == [10, 41]
+    assert run("delete", books, "--all") == (0, f"2\t0\t{books}\n", "")
+
+
+def test_snapshot_and_restore(run: Run, books: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert run("snapshot", books, "--output", kept) == (0, f"3\t16\t{kept}\n", "")
+    assert f"{kept} exists already" in run("snapshot", books, "--output", kept)[2]
+    run("delete", books, "--all")
+    assert run("restore", kept, "--output", books) == (
+        2, "", f"bitext restore: {books} exists already; --overwrite replaces it\n",
+    )  # fmt: skip
+    made = (0, f"3\t16\t{books}\n", "")
+    assert run("restore", kept, "--output", books, "--overwrite") == made
+    assert ids_found(run, books) == [10, 40, 41]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["{"], "line 1: expected a JSON object, got '{'"),
+        (["[1]"], "line 1: expected a JSON object, got '[1]'"),
+        (as_lines(RECORDS[0], {"txt": "a"}), "line 2: there is no field 'txt'; there are text"),
+        (as_lines({"language": "en"}), "line 1: field 'text' must be a sentence"),
+        (as_lines({"text": "a"}), "line 1: say the language, here as 'language' or for all lines"),
+        (as_lines({"text": "a", "language": 5}), "line 1: field 'language' must be a string"),
+        (as_lines({"text": "a", "language": "a b"}), "line 1: expected a language such as 'de'"),
+        (
+            as_lines({"text": "a", "language": "en", "id": "5"}),
+            "line 1: field 'id' must be a whole",
+        ),
+        (as_lines({"text": "a", "language": "en", "metadata": {"x": []}}), "line 1: metadata 'x'"),
+    ],
+)
+def test_bad_json(run: Run, write: Write, tmp_path: Path, lines: list[str], sentence: str) -> None:
+    file = write("records", *lines)
+    code, out, err = run("index", file, "--from-json", "--output", tmp_path / "new")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"bitext index: {file}, {sentence}")
+
+
+def test_selections_that_are_none(run: Run, books: Path, english: Path) -> None:
+    for arguments, sentence in [
+        (["retrieve", english, "--index", books, "--where", "year"], "expected KEY=VALUE, KEY!="),
+        (["retrieve", english, "--index", books, "--where", "a b=1"], "a metadata key has"),
+        (["retrieve", english, "--index", books, "--where", "x>=true"], "have an order"),
+        (["retrieve", english, "--index", books, "--in", "a b"], "expected a language such as"),
+        (["delete", books], "say which sentences to delete"),
+        (["delete", books, "--id", 1, "--in", "en"], "give --id, or --where and --in, or --all"),
+        (["delete", books, "--all", "--in", "en"], "give --id, or --where and --in, or --all"),
+        (["index", english, "--upsert", "--output", books], "sentence 1 has no id"),
+        (["index", english, "--from-json", "--with-language", "--output", books], "not both"),
+    ]:
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, ""), arguments
+        assert sentence in err
+    assert ids_found(run, books) == [10, 40, 41]
 
 
 # --- evaluate retrieval
