@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from retrieval.best import Best
-from retrieval.sides import Ids, Rows, Scores, Side, Vectors, exact_cosines
+from retrieval.sides import Ids, Rows, Scores, Side, RowTable, exact_cosines
 from retrieval.tiles import Cells, Floats, Limits, Tile, at_least, group_of, numbers
 
 COLUMNS = 2048
@@ -54,8 +54,8 @@ class TiledSearch:
 
     def __init__(
         self,
-        source: Vectors,
-        target: Vectors,
+        source: RowTable,
+        target: RowTable,
         k: int,
         dtype: torch.dtype,
         device: torch.device,
