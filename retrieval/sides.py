@@ -31,7 +31,7 @@ class RowTable(Protocol):
 
 
 class Side:
-    """RowTable, and what a search must know of all of them.
+    """Vectors, and what a search must know of all of them.
 
     :raises InputError: if a row has neither length 1 nor length 0.
     """

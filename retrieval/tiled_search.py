@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from retrieval.best import Best
-from retrieval.sides import Ids, Rows, Scores, Side, RowTable, exact_cosines
+from retrieval.sides import Ids, Rows, RowTable, Scores, Side, exact_cosines
 from retrieval.tiles import Cells, Floats, Limits, Tile, at_least, group_of, numbers
 
 COLUMNS = 2048
