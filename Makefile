@@ -13,7 +13,7 @@ python := $(VENV)/bin/python
 .PHONY: run test check bench docs clean
 
 run: $(VENV)/.ready
-	$(python) -m bitext serve $(if $(PORT),--port $(PORT))
+	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(GPU),--device cuda)
 
 test: $(VENV)/.ready-test
 	$(python) -m pytest -q
@@ -35,10 +35,10 @@ docs: $(VENV)/.ready-docs
 clean:
 	rm -rf $(VENV) site
 
-$(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
+$(VENV)/.ready: pyproject.toml constraints.txt $(wildcard scripts/*)
 	@sh scripts/setup.sh $(VENV)
 	@touch $@
 
-$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/setup.sh
+$(VENV)/.ready-%: pyproject.toml constraints.txt $(wildcard scripts/*)
 	@sh scripts/setup.sh $(VENV) $*
 	@touch $@

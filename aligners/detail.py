@@ -37,16 +37,19 @@ class PairDetail:
     def score(self, alignment: Alignment) -> float:
         """How far the two sentences translate each other, from 0 to 1, to filter pairs by.
 
-        The mean over the words of both sides of how surely each is translated: of its links the
-        highest ``sqrt(forward * backward)``, 0 for a word without links. A pair without words on
-        either side scores 0.
+        The mean over the words of both sides of how well each is translated: of its links the
+        highest ``cosine * sqrt(forward * backward)``, 0 for a word without links. The cosine is
+        there because probabilities only compare words of the other side with one another, and
+        among the words of a stranger, too, one is the best. A pair without words on either side
+        scores 0.
         """
         rows, columns = self.similarity.shape
         if not rows + columns:
             return 0.0
         best = np.zeros(rows), np.zeros(columns)
         for i, j in alignment.links:
-            sure = float(np.sqrt(self.forward[i, j] * self.backward[i, j]))
+            cosine = max(0.0, 2 * self.similarity[i, j] - 1)
+            sure = cosine * float(np.sqrt(self.forward[i, j] * self.backward[i, j]))
             best[0][i] = max(best[0][i], sure)
             best[1][j] = max(best[1][j], sure)
         return float((best[0].sum() + best[1].sum()) / (rows + columns))

@@ -13,14 +13,14 @@ from functools import cache, wraps
 from typing import Any, get_type_hints
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
 from aligners.matching import Links, argmax, backward, forward, itermax, mwmf
 from aligners.probability import entmax, intersection, softmax
 from aligners.similarity import Similarity
 from aligners.symmetrize import SYMMETRIZERS
 from aligners.transport import partial, transport, unbalanced
-from bitext.errors import InputError, UnknownNameError, choose_from
+from bitext.settings import Changed, parse, spell
 
 Matcher = Callable[..., list[Links]]
 """From the similarity matrices of many pairs, and settings by keyword, to the links of each: some
@@ -75,7 +75,7 @@ class Method:
     """A matcher with its settings, those of its defaults that were changed."""
 
     name: str
-    changed: tuple[tuple[str, object], ...] = ()
+    changed: Changed = ()
 
     @classmethod
     def parse(cls, text: str) -> Method:
@@ -84,31 +84,10 @@ class Method:
         :raises UnknownNameError: if there is no such method or setting.
         :raises InputError: if a value is not what the setting takes.
         """
-        name, colon, given = text.partition(":")
-        if name not in MATCHERS:
-            raise UnknownNameError(choose_from("method", name, MATCHERS))
-        if not colon:
-            return cls(name)
-        values = dict(_parse_setting(item, text) for item in given.split(","))
-        model = settings_of(name)
-        for key in values:
-            if key not in model.model_fields:
-                if not model.model_fields:
-                    raise UnknownNameError(f"method {name} has no settings, and no '{key}'")
-                raise UnknownNameError(choose_from(f"setting of {name}", key, model.model_fields))
-        try:
-            checked = model.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            wrong = str(first["loc"][0])
-            problem = first["msg"][0].lower() + first["msg"][1:]
-            raise InputError(f"{name}: {wrong}={values[wrong]}: {problem}") from None
-        changed = checked.model_dump(exclude_defaults=True)
-        return cls(name, tuple(sorted(changed.items())))
+        return cls(*parse(text, what="method", names=MATCHERS, settings_of=settings_of))
 
     def __str__(self) -> str:
-        settings = ",".join(f"{key}={_spell(value)}" for key, value in self.changed)
-        return f"{self.name}:{settings}" if settings else self.name
+        return spell(self.name, self.changed)
 
     def match(self, similarities: Sequence[Similarity]) -> list[Links]:
         """The links of each similarity matrix; every matrix has at least one row and one column."""
@@ -131,14 +110,3 @@ def settings_of(name: str) -> type[BaseModel]:
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     return create_model(name, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
-
-
-def _parse_setting(item: str, text: str) -> tuple[str, str]:
-    key, equals, value = item.partition("=")
-    if not equals or not key or not value:
-        raise InputError(f"expected 'method:setting=value,...', got '{text}'")
-    return key.strip(), value.strip()
-
-
-def _spell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -51,15 +51,36 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "remap": ("aligners.link_commands:remap_links", "Carry links to another tokenisation."),
     "convert": ("aligners.link_commands:convert", "Write alignments in another format."),
     "embed": ("retrieval.embedding_commands:embed", "Turn sentences into vectors."),
+    "centring fit": (
+        "retrieval.embedding_commands:fit",
+        "Learn what the vectors of each language have in common.",
+    ),
+    "centring apply": (
+        "retrieval.embedding_commands:apply",
+        "Take it away from the vectors of one language.",
+    ),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
+    "filter": ("retrieval.filter_commands:filter_pairs", "Drop pairs that are no translations."),
+    "align-documents": (
+        "retrieval.document_commands:align_documents",
+        "Align the sentences of documents.",
+    ),
     "evaluate alignment": (
         "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
     ),
     "evaluate retrieval": (
         "retrieval.evaluation_commands:evaluate_retrieval",
-        "Score retrieval between line-parallel files.",
+        "Score retrieval between line-parallel files, or of a folder.",
+    ),
+    "evaluate mining": (
+        "retrieval.mining_evaluation_commands:evaluate_mining",
+        "Score mined pairs against gold.",
+    ),
+    "evaluate documents": (
+        "retrieval.document_commands:evaluate_documents",
+        "Score aligned documents against gold.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
@@ -72,7 +93,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
 }
 
-GROUPS = {"evaluate": "Score alignment or retrieval against gold."}
+GROUPS = {
+    "centring": "Take away from vectors what their languages have in common.",
+    "evaluate": "Score alignment, retrieval, mining or documents against gold.",
+}
 
 OPTIONS = {
     "--verbose": "Log on stderr what is being done.",

@@ -1,8 +1,9 @@
-"""Memory that a long run has freed, given back to the system."""
+"""Memory: giving back what a long run has freed, and how much there is."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -24,3 +25,13 @@ def _trim() -> Any:
     if sys.platform != "linux":
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def available() -> int:
+    """Bytes that programs may still take; where the system does not say, all it has."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            sizes = dict(line.split(":", 1) for line in file)
+        return 1024 * int(sizes["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -6,6 +6,9 @@ they gave. The journal is written after its data are on the disk, so that it is 
 run ends; what the part holds beyond is cut off by the next run. At the end the part becomes
 ``FILE`` and the journal goes.
 
+:func:`resumable_folder` is the same for a folder with one large file, such as ``FOLDER`` with its
+vectors: the part is ``FOLDER.part``, with the file and its journal in it.
+
 A run that reads the same items in the same chunks, and makes of each chunk the same bytes, ends
 with the same file, unbroken or not. ::
 
@@ -21,8 +24,9 @@ from __future__ import annotations
 import fcntl
 import gzip
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -31,7 +35,7 @@ from typing import IO, Generic, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from bitext.errors import BitextError, InputError, MismatchError
-from bitext.text import as_input_error, atomic_write, ordinary, sync_folder
+from bitext.text import as_input_error, atomic_write, ordinary, replaceable, swap_in, sync_folder
 
 SAVE_SECONDS = 5.0
 """How often the journal is written: the most work that a killed run loses."""
@@ -104,7 +108,7 @@ class ResumableFile:
 
     def __init__(self, part: Path, file: IO[bytes], journal: Journal, what: str) -> None:
         self.what = what
-        self._part = part
+        self.part = part
         self._file = file
         self._settings = journal.settings
         # one value, so that an interrupt comes before or after its change, never within
@@ -119,7 +123,7 @@ class ResumableFile:
     @property
     def hint(self) -> str:
         """How to go on."""
-        kept = f"{self._part} keeps {self.mark.items:,} {self.what}"
+        kept = f"{self.part} keeps {self.mark.items:,} {self.what}"
         return f"{kept}: the same command goes on from there"
 
     def skip(self, items: Watched[_Item], name: str) -> None:
@@ -133,7 +137,7 @@ class ResumableFile:
             pass
         if done.items and items.mark != done:
             raise MismatchError(
-                f"{name} is not what {self._part} was made of: its first {done.items:,} "
+                f"{name} is not what {self.part} was made of: its first {done.items:,} "
                 f"{self.what} were others; {_RESTART}"
             )
 
@@ -142,7 +146,7 @@ class ResumableFile:
 
         :raises InputError: if it cannot be written.
         """
-        with as_input_error(self._part):
+        with as_input_error(self.part):
             rest = memoryview(data)
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -153,9 +157,9 @@ class ResumableFile:
     def save(self) -> None:
         """Have the journal vouch for all that was written."""
         mark, size = self._at
-        with as_input_error(self._part):
+        with as_input_error(self.part):
             os.fsync(self._file.fileno())
-        save_journal(self._part, Journal(settings=self._settings, bytes=size, **mark._asdict()))
+        save_journal(self.part, Journal(settings=self._settings, bytes=size, **mark._asdict()))
         self._saved = time.monotonic()
 
 
@@ -186,10 +190,7 @@ def resumable_write(
     if target.is_symlink():
         target = where
     part = target.with_name(f"{target.name}.part")
-    with as_input_error(part):
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-    with file:
-        _lock(file, part)
+    with _open(part) as file:
         out = ResumableFile(part, file, _begin(file, part, dict(settings), restart), what)
         try:
             yield out
@@ -197,6 +198,47 @@ def resumable_write(
             _keep(out, part, error)
             raise
         _finish(file, part, target)
+
+
+@contextmanager
+def resumable_folder(
+    path: str | Path,
+    name: str,
+    settings: Mapping[str, Setting],
+    *,
+    marker: str,
+    others: Collection[str] = (),
+    what: str = "sentences",
+    restart: bool = False,
+) -> Iterator[ResumableFile]:
+    """The same for a folder and the large file ``name`` in it.
+
+    Whatever else the folder is to hold, the block puts into ``FOLDER.part``, the parent of
+    ``out.part``, before it ends; it may read there what was written to the file.
+
+    :param marker: the file that tells a folder of this kind; see :func:`bitext.text.atomic_folder`.
+    :param others: what the large file may be called where the settings are others.
+    """
+    target = replaceable(path, marker)
+    folder = target.with_name(f"{target.name}.part")
+    part = folder / name
+    with as_input_error(folder):
+        folder.mkdir(exist_ok=True)
+    with _only_run(folder):
+        _check_entries(folder, {name, marker}, set(others) - {name}, restart)
+        with _open(part) as file:
+            out = ResumableFile(part, file, _begin(file, part, dict(settings), restart), what)
+            try:
+                yield out
+            except BaseException as error:
+                _keep(out, part, error)
+                if not out.mark.items:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+        with as_input_error(target):
+            swap_in(folder, target)
+        _journal_of(target / name).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what was replaced
 
 
 def packer(path: str | Path) -> Callable[[str], bytes]:
@@ -223,11 +265,47 @@ def _journal_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _lock(file: IO[bytes], part: Path) -> None:
-    """Keep other runs out of the part as long as the file is open."""
+@contextmanager
+def _open(part: Path) -> Iterator[IO[bytes]]:
+    with as_input_error(part):
+        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+    with file:
+        _lock(file.fileno(), part)
+        yield file
+
+
+@contextmanager
+def _only_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of ``folder``."""
+    with as_input_error(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = os.path.samestat(os.fstat(file.fileno()), part.stat())
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_entries(folder: Path, own: set[str], others: set[str], restart: bool) -> None:
+    """See that nothing is in ``folder`` but what a run like this one leaves there."""
+    for entry in sorted(folder.iterdir()):
+        name = entry.name.removesuffix(".json")
+        if name in own or entry.name in own:
+            continue
+        if name in others:
+            if not restart:
+                raise MismatchError(f"{folder} was begun with a file {name}; {_RESTART}")
+        elif not entry.name.endswith(".tmp"):  # a killed run's unfinished journal or manifest
+            raise InputError(f"will not write to {folder}: bitext did not put {entry.name} there")
+        with as_input_error(folder):
+            entry.unlink()
+
+
+def _lock(descriptor: int, part: Path) -> None:
+    """Keep other runs out of the part as long as it is open."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = os.path.samestat(os.fstat(descriptor), part.stat())
     except (BlockingIOError, FileNotFoundError):
         alone = False
     if not alone:

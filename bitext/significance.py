@@ -96,6 +96,26 @@ def score_intervals(counts: Sequence[PairCounts], how: Resampling) -> dict[str, 
     return {name: how.interval(resampled[:, column]) for column, name in enumerate(MEASURES)}
 
 
+def bootstrap_sums(rows: NDArray[np.float64], how: Resampling, *, stream: int = 0) -> Scores:
+    """Column sums of ``rows``, resampled whole with replacement.
+
+    Rows that are equal are drawn together, by the multinomial distribution of how many there are:
+    the same as one by one, and fast where rows take few values, such as found or not.
+
+    :param rows: what each unit counts, shape (units, columns).
+    :param stream: another number draws independently, from the same seed.
+    :return: shape (resamples, columns).
+    :raises InputError: if there are no units.
+    """
+    if not len(rows):
+        raise InputError("there is nothing to resample")
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    random = np.random.default_rng([how.seed, 2, stream])
+    drawn = random.multinomial(len(rows), counts / len(rows), size=how.resamples)
+    sums: Scores = drawn @ kinds
+    return sums
+
+
 def compare(
     first: Sequence[PairCounts], second: Sequence[PairCounts], how: Resampling
 ) -> dict[str, Difference]:

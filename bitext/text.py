@@ -289,20 +289,28 @@ def atomic_folder(path: str | Path, *, marker: str | None = None) -> Iterator[Pa
         not this one is somebody's, and is not replaced.
     :raises InputError: if ``path`` cannot be such a folder.
     """
-    target = ordinary(Path(path), Path.is_dir, "a folder")
-    if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
-        raise InputError(f"will not replace {path}: it is not empty and has no {marker}")
+    target = replaceable(path, marker)
     temporary = _beside(target)
     with as_input_error(target):
         temporary.mkdir()
     try:
         yield temporary
         with as_input_error(target):
-            _sync_tree(temporary)
-            _swap_in(temporary, target)
-            sync_folder(target.parent)
+            swap_in(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replaceable(path: str | Path, marker: str | None = None) -> Path:
+    """Where ``path`` leads, through links, if a folder may take the place of what stands there.
+
+    :param marker: as for :func:`atomic_folder`.
+    :raises InputError: if it may not.
+    """
+    target = ordinary(Path(path), Path.is_dir, "a folder")
+    if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
+        raise InputError(f"will not replace {path}: it is not empty and has no {marker}")
+    return target
 
 
 def ordinary(path: Path, is_kind: Callable[[Path], bool], kind: str) -> Path:
@@ -344,8 +352,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _swap_in(new: Path, target: Path) -> None:
-    """Rename ``new`` to ``target``; an old folder there is then at ``new``, to be removed."""
+def swap_in(new: Path, target: Path) -> None:
+    """Bring the folder ``new`` to the disk and rename it to ``target``.
+
+    An old folder there is then at ``new``, to be removed.
+    """
+    _sync_tree(new)
+    _swap(new, target)
+    sync_folder(target.parent)
+
+
+def _swap(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
     elif not _exchange(new, target):

@@ -122,6 +122,7 @@ class Encoder:
         *,
         layer: int | None = None,
         pooling: str = "mean",
+        prefix: str | None = None,
         too_long: str = "error",
         progress: Callable[[int], None] | None = None,
     ) -> Vectors:
@@ -129,6 +130,8 @@ class Encoder:
 
         :param layer: 0 (embeddings) to ``self.layers``; ``None`` for the model's preset.
         :param pooling: one of ``SENTENCE_POOLINGS``, over pieces, special ones left out.
+        :param prefix: written once before each sentence and pooled with it, as the E5 models were
+            trained; ``None`` for the model's preset. A sentence without pieces stays without.
         :param too_long: ``error``, or ``windows``: overlapping ones, their pieces pooled together.
         :param progress: called with the number of sentences done since the last call.
         :return: shape (sentences, dim).
@@ -137,7 +140,12 @@ class Encoder:
         """
         layer = self.check_layer(layer, "retrieval")
         found = self.sentences_of_layers(
-            texts, layers=(layer,), poolings=(pooling,), too_long=too_long, progress=progress
+            texts,
+            layers=(layer,),
+            poolings=(pooling,),
+            prefix=prefix,
+            too_long=too_long,
+            progress=progress,
         )
         return found[layer, pooling]
 
@@ -147,6 +155,7 @@ class Encoder:
         *,
         layers: Sequence[int],
         poolings: Sequence[str] = ("mean",),
+        prefix: str | None = None,
         too_long: str = "error",
         progress: Callable[[int], None] | None = None,
     ) -> dict[tuple[int, str], Vectors]:
@@ -161,7 +170,7 @@ class Encoder:
                 raise InputError(
                     f"model '{self.name}' has no cls piece; choose pooling mean or max"
                 )
-        work = self._work(self._splitter.texts(texts), too_long)
+        work = self._work(self._prefixed(texts, prefix), too_long)
         copies = np.bincount(work.first, minlength=len(texts))
         shape = (len(texts), self.dim)
         totals = {
@@ -179,6 +188,16 @@ class Encoder:
         for total in totals.values():
             total[np.isinf(total)] = 0
         return {key: normalise(total)[work.first] for key, total in totals.items()}
+
+    def _prefixed(self, texts: Sequence[str], prefix: str | None) -> list[Subwords]:
+        """The pieces of raw sentences with ``prefix`` before them."""
+        if prefix is None:
+            prefix = self.preset.retrieval.prefix
+        if not prefix:
+            return self._splitter.texts(texts)
+        alone, *found = self._splitter.texts([prefix, *(prefix + text for text in texts)])
+        # whoever adds nothing to the prefix has no pieces of its own
+        return [s if s.ids != alone.ids else Subwords([], s.word_of[:0]) for s in found]
 
     def words(
         self,

@@ -40,6 +40,7 @@ class RetrievalPreset(Strict):
 
     layer: int | None = Field(None, ge=0)  # two thirds of the way up, if not named
     pooling: str = "mean"
+    prefix: str = ""  # written before every sentence, such as "query: "
     centred: bool = False  # whether each language's mean is best taken away
     threshold: float | None = Field(None, ge=-1, le=1)  # the least cosine of a hit; None: any
 

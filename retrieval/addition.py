@@ -1,187 +1,154 @@
-"""An addition to a TextIndex on its way: rows after the live ones, until they are named."""
+"""An addition to a TextIndex: encoded first, however long that takes, and then written in one go.
+
+What is encoded waits in memory or, where there is much of it, in two files without a name, which
+are gone when the process is.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import NonNegativeInt
 
-from bitext.errors import InputError
-from encoders.pooling import centre
-from retrieval.encoding import check_directions
-from retrieval.manifest import Manifest
-from retrieval.store import Transaction
-from retrieval.vectors import Rows, append_rows, read_rows, row_bytes
+from bitext.errors import InputError, TooLargeError
+from bitext.text import as_input_error
+from retrieval.encoding import CHUNK, check_directions, chunks
+from retrieval.language_names import check_language
+from retrieval.means import RunningMean
+from retrieval.metadata import Metadata, check_text, dump_metadata
+from retrieval.vectors import Rows, row_bytes
+from retrieval.writing import Encoded, Writing
 
-MEAN_SENTENCES = 10
-"""The fewest different sentences a mean is taken from: taking its mean from one leaves nothing."""
-
-_LANGUAGE = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
-
-
-class TextIndexManifest(Manifest):
-    """What the folder of a TextIndex holds."""
-
-    format: Literal["bitext text index 1"] = "bitext text index 1"  # type: ignore[assignment]
-    languages: dict[str, NonNegativeInt]
-    """Sentences of each language."""
-    means: dict[str, str]
-    """Digest of each language's mean; empty where vectors are not centred."""
+SPOOL_BYTES = 16 * 2**20
+"""What waits in memory before it goes to a file."""
+LARGEST_ID = 2**63 - 1
 
 
-class RunningMean:
-    """The mean of one language's vectors, taken in float64 as they come."""
+class Entry(NamedTuple):
+    """A sentence that is to be added; without an ``id``, the next number."""
 
-    def __init__(self, language: str, dim: int) -> None:
-        self.language = language
-        self._sum = np.zeros(dim, np.float64)
-        self._count = 0
-        self._different: set[str] = set()  # sentences, until there are enough
-
-    def add(self, texts: Sequence[str], vectors: Rows) -> None:
-        self._sum += vectors.sum(axis=0, dtype=np.float64)
-        self._count += len(vectors)
-        if len(self._different) < MEAN_SENTENCES:
-            self._different.update(texts)
-
-    def value(self) -> Rows:
-        """Shape (dim,).
-
-        :raises InputError: if there were too few different sentences.
-        """
-        if len(self._different) < MEAN_SENTENCES:
-            raise InputError(
-                f"the mean of language '{self.language}' needs at least {MEAN_SENTENCES} different "
-                f"sentences, got {len(self._different)}; set it from other text of that language, "
-                "or do not centre"
-            )
-        return (self._sum / self._count).astype(np.float32)
+    language: str
+    text: str
+    id: int | None = None
+    metadata: Metadata | None = None
 
 
-class Draft:
-    """Sentences and means that come after what ``old`` names.
+class Addition:
+    """A change: sentences, their vectors and means of new languages; a context manager.
 
-    Vectors are written as they come, and gone over once more in :meth:`finish`: the mean of a new
-    language is known only then.
+    :param centred: whether the index takes means away.
+    :param means: the languages that have one already.
+    :param replace: let a sentence take the place of the one that has its id.
+    :param limit: the most sentences the index may then hold.
     """
 
     def __init__(
         self,
-        old: TextIndexManifest,
+        folder: Path,
+        dim: int,
+        *,
+        centred: bool,
         means: Mapping[str, Rows],
-        file: IO[bytes],
-        checksum: Any,
-        transaction: Transaction,
+        replace: bool = False,
+        limit: int | None = None,
     ) -> None:
-        """``file`` stands at the end of the old rows, and ``checksum`` is hashlib's state there."""
-        self.old = old
-        self.means = dict(means)
-        self.checksum = checksum
-        self._file = file
-        self._transaction = transaction
-        self._languages: list[str] = []  # of each new row
-        self._new_means: dict[str, RunningMean] = {}
+        self.added = 0
+        self.ids: list[int] = []
+        self._folder, self._dim, self._replace, self._limit = folder, dim, replace, limit
+        self._centred = centred
+        self._known = set(means)
+        self._given: dict[str, Rows] = {}
+        self._running: dict[str, RunningMean] = {}
+        self._vectors, self._entries = _spool(folder), _spool(folder)
 
-    @property
-    def count(self) -> int:
-        """Old and new sentences together."""
-        return self.old.count + self.added
+    def __enter__(self) -> Addition:
+        return self
 
-    @property
-    def added(self) -> int:
-        return len(self._languages)
-
-    def add(self, rows: Sequence[tuple[str, str]], vectors: Rows) -> None:
-        """Add (language, text) rows and their vectors, not centred.
-
-        :raises InputError: if a language has no name one could give, or a vector no direction.
-        """
-        languages = [language for language, _ in rows]
-        texts = [text for _, text in rows]
-        for language in set(languages):
-            check_language(language)
-        check_directions(vectors, texts, before=self.added)
-        append_rows(self._file, vectors, self.old.dim)
-        self._transaction.add(rows)
-        self._languages += languages
-        if self.old.centre is not None:
-            self._collect(languages, texts, vectors)
+    def __exit__(self, *_: object) -> None:
+        self._vectors.close()
+        self._entries.close()
 
     def set_mean(self, language: str, mean: Rows) -> None:
-        """Fix the mean of a language that has none.
+        """Fix the mean of a language, shape (dim,).
 
-        :raises InputError: if it has one, or the index is not centred.
+        :raises InputError: if the index is not centred.
         """
         check_language(language)
-        if self.old.centre is None:
+        if not self._centred:
             raise InputError("the index is not centred: it takes no means")
-        if language in self.means:
-            raise InputError(f"the index has a mean for language '{language}' already")
-        self.means[language] = mean
-        self._transaction.set_mean(language, mean)
+        self._given[language] = mean
 
-    def finish(self) -> TextIndexManifest:
-        """Centre what is to be centred; the manifest that makes all of it live."""
-        for language, mean in self._new_means.items():
-            self.set_mean(language, mean.value())
-        dim = self.old.dim
-        at = self.old.count
-        self._file.seek(at * row_bytes(dim))
-        for block in read_rows(self._file, self.added, dim):
-            if self.old.centre is not None:
-                block = self._centred(block, at - self.old.count)
-                self._file.seek(at * row_bytes(dim))
-                append_rows(self._file, block, dim)
-            self.checksum.update(block.astype("<f4").tobytes())
-            at += len(block)
-        return self._manifest()
+    def add(self, entries: Sequence[Entry], vectors: Rows) -> None:
+        """Add sentences and their vectors, not centred.
 
-    def _collect(self, languages: Sequence[str], texts: Sequence[str], vectors: Rows) -> None:
+        :raises InputError: if one cannot be in an index, naming its number.
+        """
+        texts = [entry.text for entry in entries]
+        check_directions(vectors, texts, before=self.added)
+        lines = [self._line(number, entry) for number, entry in enumerate(entries, self.added + 1)]
+        with as_input_error(self._folder):
+            self._vectors.write(vectors.astype("<f4").tobytes())
+            self._entries.write("".join(lines).encode("ascii"))
+        if self._centred:
+            self._collect(entries, vectors)
+        self.added += len(entries)
+
+    def apply(self, writing: Writing) -> None:
+        """Write all of it.
+
+        :raises InputError: if a sentence or a mean is there already, or a mean has too little text.
+        :raises TooLargeError: if there would be more sentences than ``limit``.
+        """
+        for language, mean in self._given.items():
+            writing.set_mean(language, mean)
+        for language, running in self._running.items():
+            if language not in writing.means:  # another addition may have fixed it meanwhile
+                writing.set_mean(language, running.value())
+        self.ids = []
+        for entries, vectors in self._blocks():
+            self.ids += writing.put(entries, vectors, replace=self._replace)
+            if self._limit is not None and writing.count > self._limit:
+                raise TooLargeError(
+                    f"index {self._folder} may hold {self._limit} sentences, not more"
+                )
+
+    def _line(self, number: int, entry: Entry) -> str:
+        check_language(entry.language)
+        check_text(f"sentence {number}", entry.text)
+        if entry.id is None and self._replace:
+            raise InputError(f"sentence {number} has no id, so there is nothing it could replace")
+        if entry.id is not None and not 0 <= entry.id <= LARGEST_ID:
+            raise InputError(f"sentence {number}: an id is a number from 0 up, got {entry.id}")
+        try:
+            metadata = dump_metadata(entry.metadata)
+        except InputError as error:
+            raise InputError(f"sentence {number}: {error}") from None
+        return json.dumps((entry.language, entry.text, entry.id, metadata)) + "\n"
+
+    def _blocks(self) -> Iterator[tuple[list[Encoded], Rows]]:
+        self._vectors.seek(0)
+        self._entries.seek(0)
+        for lines in chunks(self._entries, CHUNK):
+            data = self._vectors.read(len(lines) * row_bytes(self._dim))
+            vectors = np.frombuffer(data, "<f4").reshape(len(lines), self._dim)
+            yield [Encoded(*json.loads(line)) for line in lines], vectors.astype(np.float32)
+
+    def _collect(self, entries: Sequence[Entry], vectors: Rows) -> None:
         """Let the new vectors take part in the means that are not fixed yet."""
-        of = np.array(languages)
-        for language in set(languages) - set(self.means):
-            mean = self._new_means.setdefault(language, RunningMean(language, self.old.dim))
+        of = np.array([entry.language for entry in entries])
+        for language in set(of.tolist()) - self._known - set(self._given):
+            running = self._running.setdefault(language, RunningMean(language, self._dim))
             own = of == language
-            mean.add(
-                [text for text, is_own in zip(texts, own, strict=True) if is_own], vectors[own]
+            running.add(
+                [entry.text for entry, is_own in zip(entries, own, strict=True) if is_own],
+                vectors[own],
             )
 
-    def _centred(self, block: Rows, start: int) -> Rows:
-        languages = self._languages[start : start + len(block)]
-        return centre(block, np.stack([self.means[language] for language in languages]))
 
-    def _manifest(self) -> TextIndexManifest:
-        fields = self.old.model_dump()
-        digests = {language: digest_of_mean(mean) for language, mean in sorted(self.means.items())}
-        counts = Counter(self.old.languages) + Counter(self._languages)
-        fields.update(
-            count=self.count,
-            checksum=self.checksum.hexdigest(),
-            languages=dict(sorted(counts.items())),
-            means=digests,
-            centre=None if self.old.centre is None else digest_of_means(digests),
-        )
-        return TextIndexManifest(**fields)
-
-
-def check_language(language: str) -> None:
-    """:raises InputError: if ``language`` cannot be the name of one."""
-    if not _LANGUAGE.fullmatch(language):
-        raise InputError(
-            f"expected a language such as 'de', 'zh-Hant' or 'eng_Latn', got '{language}'"
-        )
-
-
-def digest_of_mean(mean: Rows) -> str:
-    return hashlib.sha256(mean.astype("<f4").tobytes()).hexdigest()[:16]
-
-
-def digest_of_means(digests: Mapping[str, str]) -> str:
-    """The centre of an index: one short digest of all its means."""
-    text = "\n".join(f"{language} {digest}" for language, digest in sorted(digests.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _spool(folder: Path) -> SpooledTemporaryFile[bytes]:
+    """Memory, and beyond some size a file on the disk of ``folder``, in no folder's list."""
+    return SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))

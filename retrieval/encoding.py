@@ -31,15 +31,22 @@ def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
 
 
 def space_of(
-    encoder: Encoder, layer: int | None, pooling: str | None, *, centre: str | None = None
+    encoder: Encoder,
+    layer: int | None,
+    pooling: str | None,
+    *,
+    prefix: str | None = None,
+    centre: str | None = None,
 ) -> Space:
     """Where the sentence vectors of ``encoder`` come from.
 
-    :param layer: ``None`` for the model's preset; so ``pooling``.
+    :param layer: ``None`` for the model's preset; so ``pooling`` and ``prefix``.
     :raises UnknownNameError: if layer or pooling does not exist.
     """
     if pooling is None:
         pooling = encoder.preset.retrieval.pooling
+    if prefix is None:
+        prefix = encoder.preset.retrieval.prefix
     if pooling not in SENTENCE_POOLINGS:
         raise UnknownNameError(choose_from("pooling", pooling, SENTENCE_POOLINGS))
     return Space(
@@ -48,6 +55,7 @@ def space_of(
         revision=encoder.revision,
         layer=encoder.check_layer(layer, "retrieval"),
         pooling=pooling,
+        prefix=prefix,
         centre=centre,
     )
 
@@ -58,7 +66,8 @@ def is_preset(encoder: Encoder, space: Space) -> bool:
     Its centring and its threshold were measured with such vectors, and say nothing of others.
     """
     own = space_of(encoder, None, None)
-    return (space.layer, space.pooling) == (own.layer, own.pooling)
+    names = ("layer", "pooling", "prefix")
+    return all(getattr(space, name) == getattr(own, name) for name in names)
 
 
 def centring_of(
@@ -91,7 +100,12 @@ def encode(
     """
     try:
         return encoder.sentences(
-            texts, layer=space.layer, pooling=space.pooling, too_long=too_long, progress=progress
+            texts,
+            layer=space.layer,
+            pooling=space.pooling,
+            prefix=space.prefix,
+            too_long=too_long,
+            progress=progress,
         )
     except TooLongError as error:
         raise error.called(f"{what} {before + error.sentence + 1}") from None

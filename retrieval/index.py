@@ -1,24 +1,26 @@
-"""Index: exact search for the nearest vectors. The only file that knows FAISS.
+"""Index: search for the nearest vectors, exactly or approximately, on disk and in memory.
 
-FAISS finds candidates; their cosines are then computed again in float64. So a score does not depend
-on what else was searched for at the same time, equal vectors get equal scores, and a tie can go to
-the smaller id.
+How it searches is its kind (:mod:`retrieval.kinds`); :mod:`retrieval.exact` and
+:mod:`retrieval.approximate` do it. Here are ids, locks and files.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder
 from bitext.types import Neighbours
+from retrieval.approximate import Approximate, RowsOf, gpu_number, make
+from retrieval.exact import WORK_BYTES, Exact
+from retrieval.kinds import Kind, choose_kind
 from retrieval.locks import SharedLock
 from retrieval.manifest import (
     MANIFEST_FILE,
@@ -30,65 +32,122 @@ from retrieval.manifest import (
     sum_file,
     write_manifest,
 )
+from retrieval.slots import Ids, Slots
+from retrieval.threads import use_threads
+from retrieval.unit_rows import BLOCK_ROWS, blocks, checked, sample
 from retrieval.vectors import Rows
 
 INDEX_FILE = "index.faiss"
-SPARE = 8
-"""Candidates fetched beyond k, so that the best k after rounding are nearly always among them."""
-WORK_BYTES = 64 * 2**20
-"""Memory for the candidates of one batch of queries."""
-
-Ids = NDArray[np.int64]
-
-_threads = faiss.omp_get_max_threads()  # OMP_NUM_THREADS, or the cores there are
-if hasattr(os, "sched_getaffinity"):
-    _threads = min(_threads, len(os.sched_getaffinity(0)))
+IDS_FILE = "ids.i64"
+GROWN = 16
+"""An index that holds so many times the vectors it was trained for had better be built again."""
+BURIED_SHARE = 8
+"""Removed vectors are left out of a search until they are one of so many; then they go."""
 
 
-def _forget_threads() -> None:
-    """FAISS's threads do not survive a fork, and a search that waits for them never ends."""
-    global _threads
-    _threads = 1
+class FileManifest(Strict):
+    """What a file must be."""
 
-
-os.register_at_fork(after_in_child=_forget_threads)
+    bytes: NonNegativeInt
+    checksum: Sha256
 
 
 class IndexManifest(Strict):
     """What an index's folder holds."""
 
-    format: Literal["bitext flat index 1"] = "bitext flat index 1"
+    format: Literal["bitext index 2"] = "bitext index 2"
+    kind: str
     dim: PositiveInt
     count: NonNegativeInt
-    bytes: PositiveInt
-    checksum: Sha256
+    trained: NonNegativeInt
+    """How many vectors its lists were made for; 0 if it has none yet."""
+    index: FileManifest
+    ids: FileManifest
 
 
 class Index:
-    """Unit vectors with ids of the caller's choice, searched exactly by cosine.
+    """Unit vectors with ids of the caller's choice, searched by cosine.
 
-    Threads may search together; one that adds waits until they are done. A row of zeros (a sentence
-    without pieces) is allowed, and has cosine 0 with everything.
+    Every kind answers a query with as many hits as are asked for, if it has them; ``flat`` with the
+    best ones, the others with most of these. A kind that must be trained searches exactly as long
+    as it has too few vectors for that.
+
+    Scores are the cosines of the stored vectors. Only ``pq`` and ``opq`` do not store them: without
+    ``rows`` their scores are those of the vectors that their bytes stand for, a few hundredths off.
+
+    Threads may search together; one that adds or removes waits until they are done. A row of zeros
+    (a sentence without pieces) is allowed, and has cosine 0 with everything.
     """
 
-    def __init__(self, dim: int) -> None:
-        self._index: Any = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
-        self._largest = -1  # id so far
+    def __init__(
+        self, dim: int, kind: str = "flat", *, device: str = "cpu", rows: RowsOf | None = None
+    ) -> None:
+        """An empty index.
+
+        :param kind: as :mod:`retrieval.kinds` spells it; ``auto`` is ``flat`` here, where the size
+            is not known. Trained, if it must be, on the first vectors that are enough.
+        :param device: where it searches. ``flat``: ``cpu`` (FAISS), or ``torch``, ``cuda``,
+            ``cuda:1`` through torch; kinds with lists: ``cpu``, ``cuda``, ``cuda:1``.
+        :param rows: from ids to their vectors, so that an index of bytes gives exact scores
+            without holding vectors itself, such as ``lambda ids: mapped_file[ids]``.
+        :raises UnknownNameError: if there is no such kind or setting.
+        :raises InputError: if kind, dim and device do not go together.
+        """
+        self._kind = Kind.parse("flat" if kind == "auto" else kind)
+        self._device = device
+        self._rows = rows
+        make(self._kind, 1000, dim)  # or an error
+        if not self._kind.exact and device != "cpu":
+            _check_on_gpu(self._kind, device)
+        self._searcher: Exact | Approximate = Exact(dim, device if self._kind.exact else "cpu")
+        self._slots = Slots()
+        self._trained = 0
+        self._mapped = False
         self._lock = SharedLock()
 
     @classmethod
-    def build(cls, vectors: Rows, ids: Ids | None = None) -> Index:
-        """An index of ``vectors``, shape (count, dim); without ``ids`` they count from 0."""
-        index = cls(vectors.shape[1])
-        index.add(vectors, np.arange(len(vectors)) if ids is None else ids)
+    def build(
+        cls,
+        vectors: Rows,
+        ids: Ids | None = None,
+        kind: str = "flat",
+        device: str = "cpu",
+        *,
+        rows: RowsOf | None = None,
+    ) -> Index:
+        """An index of ``vectors``, shape (count, dim); without ``ids`` they count from 0.
+
+        They may be a mapped file: they are read a block at a time, and a sample to train on.
+
+        :param kind: ``auto`` takes what :func:`retrieval.kinds.choose_kind` says; the others, and
+            ``device`` and ``rows``, are as for an empty index.
+        """
+        count, dim = vectors.shape
+        chosen = choose_kind(count, dim).kind if kind == "auto" else kind
+        index = cls(dim, chosen, device=device, rows=rows)
+        index.add(vectors, np.arange(count) if ids is None else ids)
         return index
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._slots)
 
     @property
     def dim(self) -> int:
-        return int(self._index.d)
+        return int(self._searcher.faiss.d)
+
+    @property
+    def kind(self) -> str:
+        """How it searches, with the settings that are not the default."""
+        return str(self._kind)
+
+    @property
+    def rebuild_due(self) -> str | None:
+        """Why it had better be built again, in one sentence; ``None`` if it is well as it is."""
+        if BURIED_SHARE * self._slots.buried > len(self._slots.ids):
+            return f"{self._slots.buried} of {len(self._slots.ids)} vectors are removed ones"
+        if self._trained and len(self) > GROWN * self._trained:
+            return f"it was trained for {self._trained} vectors and holds {len(self)}"
+        return None
 
     def add(self, vectors: Rows, ids: Ids) -> None:
         """Add all of ``vectors``, or none.
@@ -97,130 +156,155 @@ class Index:
         :param ids: one for each, not negative, none twice and none that is there already.
         :raises InputError: if rows or ids are not so.
         """
-        vectors = self._checked(vectors)
+        self._check_shape(vectors)
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if ids.shape != (len(vectors),):
             raise InputError(f"{len(vectors)} vectors need as many ids, got shape {ids.shape}")
-        with self._lock.writing():
-            self._check_new(ids)
-            self._index.add_with_ids(vectors, ids)
-            self._largest = max(self._largest, int(ids.max(initial=-1)))
+        for number, block in enumerate(blocks(vectors)):
+            checked(block, number * BLOCK_ROWS)
+        with self._changing():
+            self._slots.check_new(ids)
+            self._train(vectors)
+            self._searcher.add(vectors)
+            self._slots.append(ids)
 
-    def search(self, queries: Rows, k: int) -> Neighbours:
+    def remove(self, ids: Ids) -> int:
+        """Remove the vectors of ``ids``; those that are not there are passed over.
+
+        Memory is given back, at once (``flat``) or when much was removed. A graph (``hnsw``) cannot
+        forget: what is removed is not found any more, but stays until it is built again, and
+        :attr:`rebuild_due` says when that is worth while.
+
+        :return: how many were there.
+        """
+        with self._changing():
+            slots = self._slots.find(np.asarray(ids, np.int64).ravel())
+            if not len(slots):
+                return 0
+            if isinstance(self._searcher, Exact):
+                self._slots.keep(self._searcher.remove(slots))
+                return len(slots)
+            self._slots.bury(slots)
+            if BURIED_SHARE * self._slots.buried > len(self._slots.ids):
+                kept = np.flatnonzero(self._slots.ids >= 0)
+                if self._searcher.shrink(kept):
+                    self._slots.keep(kept)
+        return len(slots)
+
+    def search(self, queries: Rows, k: int, among: Ids | None = None) -> Neighbours:
         """The ``k`` nearest of each query, best first; of equal scores the smaller id first.
 
         :param queries: unit rows, shape (queries, dim).
-        :return: two arrays of shape (queries, k), or of as many columns as the index has vectors.
+        :param among: search only these ids; what is not there is passed over.
+        :return: two arrays of shape (queries, k), or of as many columns as there are vectors to be
+            found. An approximate kind that finds too few for a query compares it with all.
         :raises InputError: if ``k`` is less than 1 or the queries do not fit.
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
-        queries = self._checked(queries)
+        self._check_shape(queries)
+        queries = checked(queries)
         with self._lock.reading():
-            faiss.omp_set_num_threads(_threads)  # OpenMP keeps this number for each thread apart
-            k = min(k, len(self))
+            use_threads()
+            allowed = self._slots.allowed(among)
+            k = min(k, len(self) if allowed is None else int(allowed.sum()))
             scores = np.empty((len(queries), k), np.float32)
-            ids = np.empty((len(queries), k), np.int64)
-            batch = max(1, WORK_BYTES // (8 * self.dim * (k + SPARE)))
+            found = np.empty((len(queries), k), np.int64)
+            batch = max(1, WORK_BYTES // (8 * self.dim * (k + self._searcher.spare)))
             for start in range(0, len(queries) if k else 0, batch):
                 part = slice(start, start + batch)
-                scores[part], ids[part] = self._nearest(queries[part], k)
-        return Neighbours(scores, ids)
+                own = (queries[part], k, self._slots.ids, allowed)
+                if isinstance(self._searcher, Exact):
+                    scores[part], found[part] = self._searcher.nearest(*own)
+                else:
+                    scores[part], found[part] = self._searcher.nearest(*own, self._rows)
+        return Neighbours(scores, found)
 
     def save(self, folder: str | Path) -> None:
         """Write the index to ``folder``; until all of it is there, an old one stays."""
         with self._lock.reading(), atomic_folder(folder, marker=MANIFEST_FILE) as new:
-            path = new / INDEX_FILE
-            faiss.write_index(self._index, str(path))
-            size, checksum = path.stat().st_size, sum_file(path)
-            write_manifest(
-                new, IndexManifest(dim=self.dim, count=len(self), bytes=size, checksum=checksum)
+            faiss.write_index(self._searcher.faiss, str(new / INDEX_FILE))
+            (new / IDS_FILE).write_bytes(self._slots.ids.astype("<i8").tobytes())
+            manifest = IndexManifest(
+                kind=self.kind,
+                dim=self.dim,
+                count=len(self),
+                trained=self._trained,
+                index=_described(new / INDEX_FILE),
+                ids=_described(new / IDS_FILE),
             )
+            write_manifest(new, manifest)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Index:
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        rows: RowsOf | None = None,
+        mapped: bool = False,
+    ) -> Index:
         """Read an index that :meth:`save` wrote; it gives the same answers.
 
+        :param mapped: leave its vectors in the file, of which the system keeps in memory what is
+            searched. Nothing can then be added or removed.
         :raises InputError: if the folder or a file in it is not as it was written.
         """
         folder = Path(folder)
         manifest = read_manifest(folder, IndexManifest)
-        path = folder / INDEX_FILE
-        check_bytes(path, manifest.bytes)
-        check_sum(path, sum_file(path), manifest.checksum)  # FAISS may crash on a damaged file
-        index = cls(manifest.dim)
-        index._index = faiss.read_index(str(path))
-        index._largest = int(index._ids().max(initial=-1))
+        # FAISS may crash on a damaged file.
+        _check_file(folder / INDEX_FILE, manifest.index)
+        _check_file(folder / IDS_FILE, manifest.ids)
+        index = cls(manifest.dim, manifest.kind, device=device, rows=rows)
+        index._slots = Slots(np.fromfile(folder / IDS_FILE, "<i8").astype(np.int64))
+        flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
+        found = faiss.read_index(str(folder / INDEX_FILE), flags)
+        if isinstance(found, faiss.IndexFlat):
+            exact = device if index._kind.exact else "cpu"
+            index._searcher = Exact(manifest.dim, exact, found)
+        else:
+            index._searcher = Approximate(found, index._kind.setting("spare"), device)
+        index._trained, index._mapped = manifest.trained, mapped
         return index
 
-    def _checked(self, vectors: Rows) -> Rows:
-        """``vectors`` as FAISS wants them: float32, contiguous, of this dim, and unit rows."""
-        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone, with FAISS's threads."""
+        if self._mapped:
+            raise InputError("an index that is mapped from its file cannot be changed")
+        with self._lock.writing():
+            use_threads()
+            yield
+
+    def _train(self, vectors: Rows) -> None:
+        """Go over from exact search to the kind that was asked for, if there is enough to train."""
+        if self._kind.exact or isinstance(self._searcher, Approximate):
+            return
+        count = len(self) + len(vectors)
+        if count < max(1, self._kind.least()):
+            return
+        old = self._searcher.rows
+        some = sample(old, vectors, self._kind.sample(count))
+        searcher = Approximate.train(self._kind, some, count, self._device)
+        searcher.add(old)
+        self._searcher, self._trained = searcher, count
+
+    def _check_shape(self, vectors: Rows) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise InputError(f"expected vectors of dim {self.dim}, got an array of {vectors.shape}")
-        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        wrong = np.flatnonzero(~((abs(lengths - 1) < 1e-3) | (lengths == 0)))
-        if len(wrong):
-            raise InputError(
-                f"row {wrong[0]} of the vectors has length {lengths[wrong[0]]:g}; each must have "
-                "length 1, or 0 for a sentence without pieces"
-            )
-        return vectors
 
-    def _check_new(self, ids: Ids) -> None:
-        if len(ids) and ids.min() < 0:
-            raise InputError(f"ids must not be negative, got {ids.min()}")
-        unique, counts = np.unique(ids, return_counts=True)
-        if len(unique) < len(ids):
-            raise InputError(f"id {unique[counts > 1][0]} is given twice")
-        if len(ids) and unique[0] > self._largest:
-            return  # ids that only ever grow need no search for themselves among the old ones
-        there = unique[np.isin(unique, self._ids())]
-        if len(there):
-            raise InputError(f"id {there[0]} is in the index already")
 
-    def _ids(self) -> Ids:
-        """The id of each position: FAISS's own memory, valid until something is added."""
-        if not len(self):
-            return np.empty(0, np.int64)
-        ids: Ids = faiss.rev_swig_ptr(self._index.id_map.data(), len(self))
-        return ids
+def _check_on_gpu(kind: Kind, device: str) -> None:
+    """:raises InputError: if ``kind`` does not search there."""
+    if not kind.lists(1):
+        raise InputError(f"kind '{kind}' searches on the cpu only, not on '{device}'")
+    gpu_number(device)
 
-    def _rows(self) -> Rows:
-        """The vector at each position: FAISS's own memory, valid until something is added."""
-        flat: Any = faiss.downcast_index(self._index.index)
-        rows: Rows = faiss.rev_swig_ptr(flat.get_xb(), len(self) * self.dim)
-        return rows.reshape(len(self), self.dim)
 
-    def _nearest(self, queries: Rows, k: int) -> tuple[Rows, Ids]:
-        """Scores and ids of the best ``k`` of each query, both of shape (queries, k)."""
-        fetched = min(k + SPARE, len(self))
-        rough, positions = self._index.index.search(queries, fetched)
-        near = self._rows()[positions].astype(np.float64)  # (queries, fetched, dim)
-        exact = np.matmul(near, queries[:, :, None].astype(np.float64))[:, :, 0].astype(np.float32)
-        ids = self._ids()[positions]
-        order = np.lexsort((ids, -exact), axis=1)[:, :k]
-        scores, ids = np.take_along_axis(exact, order, 1), np.take_along_axis(ids, order, 1)
-        if fetched < len(self):
-            # The worst candidate is, but for rounding, as good as our last: so may others be.
-            for query in np.flatnonzero(rough[:, -1] >= scores[:, -1] - self._rounding()):
-                scores[query], ids[query] = self._scan(queries[query], k)
-        return scores, ids
+def _described(path: Path) -> FileManifest:
+    return FileManifest(bytes=path.stat().st_size, checksum=sum_file(path))
 
-    def _scan(self, query: Rows, k: int) -> tuple[Rows, Ids]:
-        """The same for one query, by looking at every vector: for ties too long to fetch."""
-        rough = self._rows() @ query
-        last = np.partition(rough, len(rough) - k)[len(rough) - k]
-        positions = np.flatnonzero(rough >= last - 2 * self._rounding())
-        exact = np.empty(len(positions), np.float32)
-        step = max(1, WORK_BYTES // (8 * self.dim))
-        for start in range(0, len(positions), step):
-            part = slice(start, start + step)
-            exact[part] = self._rows()[positions[part]].astype(np.float64) @ query
-        ids = self._ids()[positions]
-        order = np.lexsort((ids, -exact))[:k]
-        return exact[order], ids[order]
 
-    def _rounding(self) -> float:
-        """How far a float32 cosine may be off: ``dim`` errors of 2^-24, as in a random walk."""
-        return float(4 * np.sqrt(self.dim) * 2**-24)
+def _check_file(path: Path, manifest: FileManifest) -> None:
+    check_bytes(path, manifest.bytes)
+    check_sum(path, sum_file(path), manifest.checksum)

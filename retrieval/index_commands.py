@@ -104,7 +104,8 @@ def index(
                 )
         with naming(name_of(file)):
             filled.add_mixed(rows, encoder=encoder, means=vectors, too_long=too_long, progress=done)
-    print_made(filled.count, filled.manifest.dim, output, as_json)
+        count = filled.count()
+    print_made(count, filled.manifest.dim, output, as_json)
 
 
 @contextmanager
@@ -182,7 +183,7 @@ def _language_rows(
     file: str, language: str | None, with_language: bool, skip_empty: bool
 ) -> Iterator[tuple[str, str]]:
     """The (language, text) of each line."""
-    from retrieval.addition import check_language
+    from retrieval.language_names import check_language
 
     if language is not None:
         check_language(language)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -41,4 +41,31 @@ class SharedLock:
         finally:
             with self._changed:
                 self._writers = 0
+                self._changed.notify_all()
+
+    @contextmanager
+    def writing_then_reading(self) -> Iterator[Callable[[], None]]:
+        """Write, and go on as a reader before another writer comes: where the block calls it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writers)
+            self._writers = 1
+            self._changed.wait_for(lambda: not self._readers)
+        writes = True
+
+        def go_on() -> None:
+            nonlocal writes
+            with self._changed:
+                writes = False
+                self._readers += 1
+                self._writers = 0
+                self._changed.notify_all()
+
+        try:
+            yield go_on
+        finally:
+            with self._changed:
+                if writes:
+                    self._writers = 0
+                else:
+                    self._readers -= 1
                 self._changed.notify_all()

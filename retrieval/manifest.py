@@ -40,6 +40,8 @@ class Space(Strict):
     revision: str | None
     layer: NonNegativeInt
     pooling: str
+    prefix: str = ""
+    """Written before every text, such as ``query: `` (E5)."""
     centre: str | None
     """Digest of the means taken away from the vectors; ``None`` where none was."""
 
@@ -49,7 +51,8 @@ class Manifest(Space):
 
     format: Literal["bitext vectors 1"] = "bitext vectors 1"
     dim: PositiveInt
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "float16"] = "float32"
+    """Of the numbers on disk, little-endian."""
     count: NonNegativeInt
     checksum: Sha256
     """SHA-256 of the first ``count`` rows of the vector file."""
@@ -68,10 +71,12 @@ def check_same_space(built: Space, given: Space, *, where: str, what: str) -> No
     :param what: what came, such as ``the query``.
     :raises MismatchError: naming the first thing that differs, and both its values.
     """
-    for field in ("fingerprint", "layer", "pooling", "centre"):
+    for field in ("fingerprint", "layer", "pooling", "prefix", "centre"):
         ours, theirs = getattr(built, field), getattr(given, field)
         if ours == theirs:
             continue
+        if field == "prefix":
+            ours, theirs = (value and repr(value) for value in (ours, theirs))
         if field == "fingerprint" and built.model != given.model:
             ours, theirs = f"{built.model} ({ours})", f"{given.model} ({theirs})"
             field = "model"
@@ -112,7 +117,7 @@ def read_manifest(folder: Path, kind: type[Record]) -> Record:
         record = kind.model_validate(fields)
     except PydanticError as error:
         raise InputError(f"{path}, {_first(error.errors()[0])}") from None
-    if digest != _digest(record.model_dump()):
+    if digest != _digest(fields):  # of what is there: a field that is new has no say in old files
         raise InputError(
             f"{path}, field 'digest': it does not match the other fields; was one edited?"
         )
@@ -158,7 +163,7 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value in (None, "") else str(value)
 
 
 def _first(error: ErrorDetails) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -19,6 +20,17 @@ IndexLayer = Annotated[int | None, typer.Option(help="Must be the index's, its d
 Pooling = Annotated[
     str | None,
     typer.Option(help="Over a sentence's pieces: mean, cls or max; default: the model's own."),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(help="Written before every sentence, such as 'query: '; default: the model's."),
+]
+Store = Annotated[str, typer.Option(help="Numbers on disk: float32, or float16 in half the bytes.")]
+CentringFolder = Annotated[
+    Path | None, typer.Option(help="Centre the vectors by this folder of 'bitext centring fit'.")
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Throw away what an interrupted run left.")
 ]
 IndexPooling = Annotated[str | None, typer.Option(help="Must be the index's, its default.")]
 Overwrite = Annotated[

@@ -1,54 +1,67 @@
 """TextIndex: sentences, their vectors and their languages' means behind one folder.
 
-    manifest.json   replaced last, in one step: what it does not name is not there
-    vectors.f32     rows of float32, only ever added to
-    sentences.db    SQLite: id, language, text; and the mean of each language where centred
+    manifest.json            what never changes: the model, how vectors are made, their dim
+    vectors-GENERATION.f32   rows of float32, only ever added to
+    sentences.db             SQLite: everything else, and which rows and which generation count
 
-Whenever a process is killed, the folder holds the index before or after the addition it was at:
-rows and sentences beyond the manifest's count do not exist, and the next addition overwrites them.
+A transaction of SQLite is the commit point of every change; the rows it names are on the disk
+before. Whenever a process is killed, the folder holds the index before or after what it was at.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
+import json
+import logging
 import shutil
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
-from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import PositiveInt
 
-from bitext.errors import InputError, MismatchError, TooLargeError, UnknownNameError, choose_from
+from bitext.errors import BitextError, InputError, TooLargeError, UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.pooling import centre
-from retrieval.addition import (
-    Draft,
-    RunningMean,
-    TextIndexManifest,
-    digest_of_mean,
-    digest_of_means,
-)
+from retrieval.addition import Addition, Entry
+from retrieval.compaction import compact, is_due
 from retrieval.encoding import Progress, check_directions, chunks, encode, is_preset, space_of
-from retrieval.index import Index
 from retrieval.manifest import (
     MANIFEST_FILE,
     Space,
-    check_bytes,
     check_same_space,
-    check_sum,
     read_manifest,
     write_manifest,
 )
+from retrieval.means import RunningMean, digest_of_means
+from retrieval.metadata import Metadata, Value
+from retrieval.mirror import ATTEMPTS, Mirror
+from retrieval.row_file import MovedError, row_path
+from retrieval.selection import Filter
+from retrieval.snapshots import SnapshotManifest, check_free, restore_snapshot, write_snapshot
 from retrieval.store import STORE_FILE, SentenceStore
-from retrieval.vectors import VECTORS_FILE, Rows, read_rows, row_bytes, sync
+from retrieval.tables import Sentence, State
+from retrieval.turns import Turns
+from retrieval.vectors import Rows
+from retrieval.writing import Writing, writing
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+OLD_FORMATS = ("bitext text index 1",)
+
+
+class TextIndexManifest(Space):
+    """What never changes of an index; its ``centre`` is ``None``, as means may be added."""
+
+    format: Literal["bitext text index 2"] = "bitext text index 2"
+    dim: PositiveInt
+    dtype: Literal["float32"] = "float32"
+    centring: bool
+    """Whether vectors have their language's mean taken away."""
 
 
 class Hit(NamedTuple):
@@ -58,25 +71,28 @@ class Hit(NamedTuple):
     text: str
     score: float
     language: str
+    metadata: dict[str, Value] | None = None
+
+
+class _Change(Protocol):
+    """What is to be written; :class:`Addition` is one."""
+
+    def apply(self, writing: Writing) -> None: ...
 
 
 class TextIndex:
     """Sentences to be found by meaning; made with :meth:`create` or :meth:`load`.
 
-    Threads may search together. One thread adds at a time, in this process or another; a process
-    that has the index loaded while another one adds to it goes on with what it loaded.
+    Threads and processes may read and write together: writers take turns, each change is there
+    whole or not at all, and a search sees every change that was made before it began.
     """
 
-    def __init__(
-        self, folder: Path, manifest: TextIndexManifest, index: Index, checksum: Any
-    ) -> None:
+    def __init__(self, folder: Path, manifest: TextIndexManifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._index = index
-        self._checksum = checksum  # hashlib's running state over the rows so far
         self._store = SentenceStore(folder / STORE_FILE)
-        self._means = self._store.means(manifest.means)
-        self._writer = threading.Lock()
+        self._mirror = Mirror(folder, self._store, manifest.dim)
+        self._turns: Turns[_Change] = Turns(self._commit)
 
     @classmethod
     def create(
@@ -97,23 +113,14 @@ class TextIndex:
         :raises UnknownNameError: if layer or pooling does not exist.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise InputError(f"{folder} exists already")
-        space = space_of(encoder, layer, pooling, centre=digest_of_means({}) if centring else None)
+        check_free(folder)
+        space = space_of(encoder, layer, pooling)
+        manifest = TextIndexManifest(**space.model_dump(), dim=encoder.dim, centring=centring)
         with atomic_folder(folder) as new:
-            (new / VECTORS_FILE).touch()
-            SentenceStore.create(new / STORE_FILE)
-            write_manifest(
-                new,
-                TextIndexManifest(
-                    **space.model_dump(),
-                    dim=encoder.dim,
-                    count=0,
-                    checksum=hashlib.sha256().hexdigest(),
-                    languages={},
-                    means={},
-                ),
-            )
+            row_path(new, 0).touch()
+            state = State(centre=digest_of_means({}) if centring else None)
+            SentenceStore.create(new / STORE_FILE, state)
+            write_manifest(new, manifest)
         return cls.load(folder)
 
     @classmethod
@@ -123,26 +130,13 @@ class TextIndex:
         :raises InputError: if a file in the folder is not as it was written.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder, TextIndexManifest)
-        path = folder / VECTORS_FILE
-        check_bytes(path, manifest.count * row_bytes(manifest.dim), exactly=False)
-        index = Index(manifest.dim)
-        checksum = hashlib.sha256()
-        with open(path, "rb") as file:
-            for rows in read_rows(file, manifest.count, manifest.dim):
-                checksum.update(rows.astype("<f4").tobytes())
-            check_sum(path, checksum.hexdigest(), manifest.checksum)
-            file.seek(0)
-            _append(index, read_rows(file, manifest.count, manifest.dim))
-        loaded = cls(folder, manifest, index, checksum)
-        loaded._store.check(manifest.count)
-        digests = {language: digest_of_mean(mean) for language, mean in loaded._means.items()}
-        if digests != manifest.means:
-            raise InputError(f"the means in {folder / STORE_FILE} are not those of its manifest")
+        _refuse_old(folder)
+        loaded = cls(folder, read_manifest(folder, TextIndexManifest))
+        loaded.refresh()
         return loaded
 
     @staticmethod
-    def delete(folder: str | Path) -> None:
+    def drop(folder: str | Path) -> None:
         """Remove an index whole; it is gone at once, its disk space a moment later.
 
         :raises InputError: if ``folder`` is not an index.
@@ -154,24 +148,66 @@ class TextIndex:
         shutil.rmtree(grave, ignore_errors=True)
         shutil.rmtree(folder.rename(grave))
 
-    @property
-    def count(self) -> int:
-        """How many sentences there are; their ids are 0 to ``count - 1``."""
-        return self.manifest.count
-
-    @property
-    def languages(self) -> Mapping[str, int]:
-        """How many sentences there are of each language."""
-        return MappingProxyType(self.manifest.languages)
+    # --- what it holds
 
     @property
     def centring(self) -> bool:
         """Whether vectors have their language's mean taken away."""
-        return self.manifest.centre is not None
+        return self.manifest.centring
 
-    def sentences(self) -> Iterator[tuple[int, str, str]]:
-        """All sentences in order: id, language, text."""
-        return self._store.read(self.count)
+    @property
+    def space(self) -> Space:
+        """Where its vectors come from; the centre is that of the means there are now."""
+        with self._store.reading() as reader:
+            centre = reader.state().centre
+        fields = {name: getattr(self.manifest, name) for name in Space.model_fields}
+        return Space(**{**fields, "centre": centre})
+
+    @property
+    def languages(self) -> Mapping[str, int]:
+        """How many sentences there are of each language."""
+        with self._store.reading() as reader:
+            return reader.languages()
+
+    @property
+    def means(self) -> Mapping[str, Rows]:
+        """The mean of each language that has one, shape (dim,)."""
+        with self._store.reading() as reader:
+            return reader.means()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def count(self, where: Filter | None = None) -> int:
+        """How many sentences there are, or how many of them ``where`` means."""
+        with self._store.reading() as reader:
+            return sum(reader.languages().values()) if where is None else reader.count(where)
+
+    def get(self, ids: Sequence[int]) -> list[Sentence]:
+        """The sentences with these ids, in this order; those that are not there are left out."""
+        with self._store.reading() as reader:
+            found = reader.sentences(ids)
+        return [found[number] for number in ids if number in found]
+
+    def scroll(
+        self, *, after: int = -1, limit: int = 100, where: Filter | None = None
+    ) -> list[Sentence]:
+        """The next ``limit`` sentences by id; the id of the last one leads on.
+
+        :param after: only larger ids.
+        """
+        with self._store.reading() as reader:
+            return list(reader.scroll(after, limit, where))
+
+    def sentences(self, where: Filter | None = None) -> Iterator[Sentence]:
+        """All sentences in order of id, as they are when the first is read."""
+        with self._store.reading() as reader:
+            yield from reader.scroll(where=where)
+
+    def refresh(self) -> None:
+        """Take in what was written since; every search does so first."""
+        with self._mirror.view():
+            pass
 
     # --- searching
 
@@ -185,15 +221,17 @@ class TextIndex:
         layer: int | None = None,
         pooling: str | None = None,
         threshold: float | None = None,
+        where: Filter | None = None,
         too_long: str = "error",
         before: int = 0,
     ) -> list[list[Hit]]:
-        """The ``k`` sentences nearest to each query, best first; of equal ones the older first.
+        """The ``k`` sentences nearest to each query, best first; of equal ones the smaller id.
 
         :param language: of the queries; a centred index must know it, another one does not ask.
         :param layer: ``None`` for the index's own, the only one it accepts; so ``pooling``.
         :param threshold: the least cosine of a hit; ``None`` for that of the model's preset, if it
             has one and the index is made as it says.
+        :param where: which sentences may be hits; ``None`` for all.
         :param before: how many queries came before these, for the number in a message.
         :raises MismatchError: if model, layer or pooling are not those the index was built with.
         :raises UnknownNameError: if the index is centred and has no mean for ``language``.
@@ -203,7 +241,7 @@ class TextIndex:
         mean = self._mean(language) if self.centring else None
         vectors = encode(encoder, queries, space, too_long=too_long, what="query", before=before)
         check_directions(vectors, queries, what="query", before=before)
-        hits = self._hits(vectors if mean is None else centre(vectors, mean), k)
+        hits = self._hits(vectors if mean is None else centre(vectors, mean), k, where)
         least = self._threshold(encoder) if threshold is None else threshold
         return [[hit for hit in some if hit.score >= least] for some in hits]
 
@@ -220,37 +258,41 @@ class TextIndex:
 
         :raises MismatchError: naming what differs, and both its values.
         """
-        own, where = self.manifest, f"index {self.folder}"
+        own: Space = self.manifest
+        where = f"index {self.folder}"
         # Another model comes first: it may not even have the layer.
         named = {"model": encoder.name, "fingerprint": encoder.fingerprint}
         check_same_space(own, own.model_copy(update=named), where=where, what="the query")
         layer = own.layer if layer is None else layer
-        space = space_of(encoder, layer, pooling or own.pooling, centre=own.centre)
+        space = space_of(
+            encoder, layer, pooling or own.pooling, prefix=own.prefix, centre=own.centre
+        )
         check_same_space(own, space, where=where, what="the query")
         return space
 
-    def search(self, vectors: Rows, *, k: int, space: Space) -> list[list[Hit]]:
+    def search(
+        self, vectors: Rows, *, k: int, space: Space, where: Filter | None = None
+    ) -> list[list[Hit]]:
         """The same for vectors that are there already.
 
         :param vectors: unit rows, shape (queries, dim).
         :param space: where they come from; the manifest of vectors on disk says it.
         :raises MismatchError: if model, layer, pooling or centre are not those of the index.
         """
-        check_same_space(self.manifest, space, where=f"index {self.folder}", what="the query")
-        return self._hits(vectors, k)
+        check_same_space(self.space, space, where=f"index {self.folder}", what="the query")
+        return self._hits(vectors, k, where)
 
-    def _hits(self, vectors: Rows, k: int) -> list[list[Hit]]:
-        neighbours = self._index.search(vectors, k)
-        found = self._store.sentences(neighbours.ids.ravel().tolist())
+    def _hits(self, vectors: Rows, k: int, where: Filter | None) -> list[list[Hit]]:
+        with self._mirror.view() as reader:
+            among = None if where is None else reader.ids(where)
+            neighbours = self._mirror.index.search(vectors, k, among=among)
+            found = reader.sentences(neighbours.ids.ravel().tolist())
         return [
-            [
-                Hit(number, found[number].text, score, found[number].language)
-                for number, score in zip(ids, scores, strict=True)
-            ]
+            [_hit(found[number], score) for number, score in zip(ids, scores, strict=True)]
             for ids, scores in zip(neighbours.ids.tolist(), neighbours.scores.tolist(), strict=True)
         ]
 
-    # --- adding
+    # --- writing
 
     def add(
         self,
@@ -258,6 +300,8 @@ class TextIndex:
         *,
         language: str,
         encoder: Encoder,
+        ids: Iterable[int] | None = None,
+        metadata: Iterable[Metadata | None] | None = None,
         too_long: str = "error",
         limit: int | None = None,
         progress: Progress | None = None,
@@ -265,47 +309,95 @@ class TextIndex:
         """Add sentences of one language, all or none, in bounded memory; their ids.
 
         If the index is centred and has no mean for ``language``, it is taken from these sentences.
+        Encoding is done first; other writers need not wait for it.
 
+        :param ids: of your choice, one for each sentence; without them they count on.
+        :param metadata: of each sentence, to filter by: flat objects.
         :param limit: the most sentences the index may then hold.
         :param progress: called with the number of sentences done since the last call.
-        :raises MismatchError: if the encoder is not the one the index was built with, or another
-            process has added something since the index was loaded.
+        :raises MismatchError: if the encoder is not the one the index was built with.
         :raises TooLargeError: if there would be more than ``limit`` sentences.
-        :raises InputError: if a sentence is empty, or there are too few to take a mean from.
+        :raises InputError: if a sentence is empty, an id is there already, metadata cannot be such,
+            or there are too few sentences to take a mean from.
         """
-        rows = ((language, text) for text in texts)
         return self.add_mixed(
-            rows, encoder=encoder, too_long=too_long, limit=limit, progress=progress
-        )
+            _entries(texts, language, ids, metadata),
+            encoder=encoder, too_long=too_long, limit=limit, progress=progress,
+        )  # fmt: skip
 
-    def add_mixed(
+    def upsert(
         self,
-        rows: Iterable[tuple[str, str]],
+        texts: Iterable[str],
         *,
+        language: str,
         encoder: Encoder,
-        means: Mapping[str, Rows] | None = None,
+        ids: Iterable[int],
+        metadata: Iterable[Metadata | None] | None = None,
         too_long: str = "error",
         limit: int | None = None,
         progress: Progress | None = None,
     ) -> list[int]:
-        """The same for sentences of several languages: (language, text) rows.
+        """The same, but a sentence takes the place of the one that has its id, metadata and all.
+
+        To do it twice is to do it once.
+        """
+        return self.add_mixed(
+            _entries(texts, language, ids, metadata),
+            encoder=encoder, replace=True, too_long=too_long, limit=limit, progress=progress,
+        )  # fmt: skip
+
+    def add_mixed(
+        self,
+        rows: Iterable[tuple[str, str] | Entry],
+        *,
+        encoder: Encoder,
+        means: Mapping[str, Rows] | None = None,
+        replace: bool = False,
+        too_long: str = "error",
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[int]:
+        """The same for sentences of several languages: (language, text) or :class:`Entry` rows.
 
         :param means: of languages that have none yet, from :meth:`mean_of`; fixed together with
             what is added.
+        :param replace: as :meth:`upsert` does; every row must have an id.
         """
         space = self.check(encoder)
-        with self._adding() as draft:
+        room = None if limit is None or replace else limit - self.count()
+        with Addition(
+            self.folder,
+            self.manifest.dim,
+            centred=self.centring,
+            means=self._mirror.means,
+            replace=replace,
+            limit=limit,
+        ) as addition:
             for language, mean in (means or {}).items():
-                draft.set_mean(language, mean)
+                addition.set_mean(language, mean)
             for chunk in chunks(rows):
-                if limit is not None and draft.count + len(chunk) > limit:
+                if room is not None and addition.added + len(chunk) > room:
                     raise TooLargeError(f"index {self.folder} may hold {limit} sentences, not more")
-                texts = [text for _, text in chunk]
+                entries = [Entry(*row) for row in chunk]
+                texts = [entry.text for entry in entries]
                 vectors = encode(
-                    encoder, texts, space, too_long=too_long, before=draft.added, progress=progress
-                )
-                draft.add(chunk, vectors)
-        return list(range(draft.old.count, draft.count))
+                    encoder, texts, space,
+                    too_long=too_long, before=addition.added, progress=progress,
+                )  # fmt: skip
+                addition.add(entries, vectors)
+            self._turns.make(addition)
+        return addition.ids
+
+    def delete(self, *, ids: Sequence[int] | None = None, where: Filter | None = None) -> int:
+        """Take away the sentences with these ids, or those that ``where`` means; how many.
+
+        :raises InputError: if neither or both are given.
+        """
+        if (ids is None) == (where is None):
+            raise InputError("say which sentences to delete: by ids or by a filter")
+        deletion = _Deletion(ids, where)
+        self._turns.make(deletion)
+        return deletion.count
 
     def set_mean(
         self, language: str, texts: Iterable[str], *, encoder: Encoder, too_long: str = "error"
@@ -337,66 +429,116 @@ class TextIndex:
             mean.add(chunk, vectors)
         return mean.value()
 
-    @contextmanager
-    def _adding(self) -> Iterator[Draft]:
-        """A draft that becomes part of the index when the block ends well; one at a time.
+    def compact(self) -> None:
+        """Give back the disk space of sentences that are gone; done by itself when it is much."""
+        compact(self._store, self.folder, self.manifest.dim)
 
-        Vectors are on the disk first, then sentences, and then the manifest that names them.
+    def snapshot(self, path: str | Path) -> SnapshotManifest:
+        """Copy the index as it is now to a new folder, while others go on reading and writing.
+
+        :raises InputError: if ``path`` exists and is not an empty folder, or cannot be written.
         """
-        with self._writer, self._locked_file() as file:
-            old = self.manifest
-            file.truncate(old.count * row_bytes(old.dim))  # what was cut off before it was named
-            file.seek(0, os.SEEK_END)
-            for leftover in self.folder.glob(f".{MANIFEST_FILE}.*.tmp"):
-                leftover.unlink()
-            with self._store.adding(old.count) as transaction:
-                draft = Draft(old, self._means, file, self._checksum.copy(), transaction)
-                yield draft
-                manifest = draft.finish()
-                sync(file)
-            write_manifest(self.folder, manifest)
-            self._take_in(manifest, draft, file)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._store.reading() as reader:
+                    return write_snapshot(
+                        reader, self._store, self.folder, Path(path), self.manifest.dim
+                    )
+            except MovedError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
-    @contextmanager
-    def _locked_file(self) -> Iterator[IO[bytes]]:
-        """The vector file, closed to other processes, if the index is still the one we know."""
-        path = self.folder / VECTORS_FILE
+    @classmethod
+    def restore(cls, path: str | Path, folder: str | Path, *, overwrite: bool = False) -> TextIndex:
+        """Make the index of a snapshot, whose files must be as they were written.
+
+        :param overwrite: let it take the place of the index that is in ``folder``, in one step. Who
+            has that one loaded is told at the next call.
+        :raises InputError: if a file is damaged, or ``folder`` is in use.
+        """
+        restore_snapshot(Path(path), Path(folder), overwrite=overwrite)
+        return cls.load(folder)
+
+    def _commit(self, changes: Sequence[_Change]) -> None:
+        """Make all of ``changes`` in one transaction, or none."""
+        with writing(self._store, self.folder, self.manifest.dim) as work:
+            for change in changes:
+                work.begin_change()
+                change.apply(work)
         try:
-            file = open(path, "r+b")  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if read_manifest(self.folder, TextIndexManifest) != self.manifest:
-                raise MismatchError(
-                    f"index {self.folder} was changed by another process since it was loaded; "
-                    "load it again"
-                )
-            yield file
+            self._tidy(work)
+        except BitextError as error:  # what was written stays written
+            logger.warning("index %s could not be tidied up: %s", self.folder, error)
 
-    def _take_in(self, manifest: TextIndexManifest, draft: Draft, file: IO[bytes]) -> None:
-        """Let searches see what the manifest on disk now names."""
-        old = self.manifest
-        file.seek(old.count * row_bytes(old.dim))
-        _append(self._index, read_rows(file, manifest.count - old.count, old.dim))
-        self._checksum, self._means, self.manifest = draft.checksum, draft.means, manifest
+    def _tidy(self, work: Writing) -> None:
+        if is_due(work.state, work.count):
+            self.compact()
+        elif self._store.has_large_journal:
+            with self._mirror.alone():
+                self._store.empty_journal()
 
     def _mean(self, language: str | None) -> Rows:
         """The mean that queries in ``language`` must have taken away."""
-        if not self._means:
+        means = self._mirror.means
+        if language not in means:
+            means = self.means  # it may have been set since
+        if not means:
             raise UnknownNameError(f"index {self.folder} is centred and knows no language yet")
         if language is None:
-            known = ", ".join(sorted(self._means))
+            known = ", ".join(sorted(means))
             raise InputError(
                 f"index {self.folder} is centred: say which language the queries are in; "
                 f"choose one of: {known}"
             )
-        if language not in self._means:
-            raise UnknownNameError(choose_from("language", language, self._means))
-        return self._means[language]
+        if language not in means:
+            raise UnknownNameError(choose_from("language", language, means))
+        return means[language]
 
 
-def _append(index: Index, blocks: Iterable[Rows]) -> None:
-    """Add rows whose ids count on."""
-    for rows in blocks:
-        index.add(rows, np.arange(len(index), len(index) + len(rows)))
+class _Deletion:
+    """A change that takes sentences away."""
+
+    def __init__(self, ids: Sequence[int] | None, where: Filter | None) -> None:
+        self.count = 0
+        self._ids, self._where = ids, where
+
+    def apply(self, writing: Writing) -> None:
+        if self._where is not None:
+            self.count = writing.delete_where(self._where)
+        else:
+            self.count = writing.delete(sorted(set(self._ids or ())))
+
+
+def _hit(sentence: Sentence, score: float) -> Hit:
+    return Hit(sentence.id, sentence.text, score, sentence.language, sentence.metadata)
+
+
+def _entries(
+    texts: Iterable[str],
+    language: str,
+    ids: Iterable[int] | None,
+    metadata: Iterable[Metadata | None] | None,
+) -> Iterator[Entry]:
+    """One entry a text.
+
+    :raises InputError: if there are more or fewer of one than of another.
+    """
+    given: list[Iterable[Any]] = [c for c in (texts, ids, metadata) if c is not None]
+    absent: Any = object()
+    for row in zip_longest(*given, fillvalue=absent):
+        if any(value is absent for value in row):
+            raise InputError("there must be as many ids, and metadata, as sentences")
+        text, *others = row
+        number = others.pop(0) if ids is not None else None
+        yield Entry(language, text, number, others[0] if others else None)
+
+
+def _refuse_old(folder: Path) -> None:
+    """:raises InputError: if an older version of this program made the index."""
+    try:
+        fields = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # whoever reads it next says what is wrong with it
+    if isinstance(fields, dict) and fields.get("format") in OLD_FORMATS:
+        raise InputError(f"index {folder} was made by an older bitext: build it again")

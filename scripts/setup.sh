@@ -4,11 +4,14 @@
 # PYTHON          the interpreter to use (python3)
 # PIP_FIND_LINKS  folders or pages with wheels to take first
 # TORCH_BACKEND   which build of torch: cpu (the default), cu128, auto, ... as uv knows them
+# GPU             1 for FAISS with CUDA 12 and, unless TORCH_BACKEND says otherwise, torch for the
+#                 driver that is there; into a folder without them, never over one for the CPU
 set -eu
 
 venv=$1
 extra=${2:-}
 python=${PYTHON:-python3}
+if [ -n "${GPU:-}" ]; then TORCH_BACKEND=${TORCH_BACKEND:-auto}; fi
 torch=$(sed -n 's/^torch==//p' constraints.txt)
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
@@ -45,4 +48,10 @@ case $(installed_torch) in
     ;;
 esac
 
-install -c constraints.txt -e ".${extra:+[$extra]}"
+if [ -n "${GPU:-}" ]; then
+  # Both wheels of FAISS own the folder faiss/; the overrides keep the other one out.
+  install -c constraints.txt --override scripts/gpu-overrides.txt -e ".${extra:+[$extra]}" \
+    "faiss-gpu>=1.15,<2"
+else
+  install -c constraints.txt -e ".${extra:+[$extra]}"
+fi

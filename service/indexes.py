@@ -36,7 +36,8 @@ class _Loaded:
 class Indexes:
     """Indexes by name. Threads may share it; every method reads the disk and belongs in a thread.
 
-    An index that another process has changed, such as ``bitext index``, is loaded again.
+    What another process writes, such as ``bitext index``, an index sees itself; one that was
+    replaced is loaded again.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -116,7 +117,7 @@ class Indexes:
                 raise UnknownIndexError(f"there is no index '{name}'")
             self._loaded.pop(name, None)
             with self.named(name):
-                TextIndex.delete(path)
+                TextIndex.drop(path)
 
     def add(
         self, name: str, texts: Sequence[str], *, language: str, encoder: Encoder, too_long: str
@@ -125,11 +126,12 @@ class Indexes:
 
         :raises TooLargeError: if it would have more sentences than an index may have.
         """
-        path = self._changeable(name)
+        self._changeable(name)
         index = self.get(name)
-        if index.count + len(texts) > self._max_sentences:
+        count = index.count()
+        if count + len(texts) > self._max_sentences:
             raise TooLargeError(
-                f"index '{name}' has {index.count} sentences and would have more than "
+                f"index '{name}' has {count} sentences and would have more than "
                 f"{self._max_sentences} (BITEXT_MAX_INDEX_SENTENCES)"
             )
         with self.named(name):
@@ -140,8 +142,6 @@ class Indexes:
                 too_long=too_long,
                 limit=self._max_sentences,
             )
-        with self._lock:
-            self._loaded[name] = _Loaded(index, _stamp(path))
         return ids
 
     @contextmanager
@@ -186,7 +186,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the index does: its manifest is replaced, never written over."""
+    """What changes when the index is replaced; what is written to it, it sees itself."""
     try:
         found = (path / MANIFEST_FILE).stat()
     except (FileNotFoundError, NotADirectoryError):

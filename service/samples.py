@@ -48,7 +48,7 @@ def _is_current(folder: Path, encoder: Encoder, rows: list[tuple[str, str]]) -> 
         return False
     try:
         index = TextIndex.load(folder)
-        held = [(language, text) for _, language, text in index.sentences()]
+        held = [(sentence.language, sentence.text) for sentence in index.sentences()]
     except BitextError:  # damaged, or of an older format
         return False
     own = index.manifest

@@ -134,14 +134,14 @@ def test_help_lists_every_command(run: Bitext) -> None:
     for name, (_, text) in cli.COMMANDS.items():
         if " " not in name:
             assert any(line.split() == [name, *text.split()] for line in out.splitlines())
-    assert re.search("  evaluate +Score alignment or retrieval", out)
+    assert re.search("  evaluate +Score alignment, retrieval, mining or documents", out)
 
 
 def test_help_of_a_group_lists_its_commands_only(run: Bitext) -> None:
     code, out, _ = run("evaluate", "--help")
     assert code == 0
     listed = [line.split()[0] for line in out.split("Commands:\n")[1].splitlines()]
-    assert listed == ["alignment", "retrieval"]
+    assert listed == ["alignment", "retrieval", "mining", "documents"]
 
 
 def test_version(run: Bitext) -> None:
@@ -166,15 +166,16 @@ def test_without_a_command_the_help_goes_to_stderr(run: Bitext, args: list[str])
     [
         (
             ["algin"],
-            "bitext: unknown command 'algin'; choose one of: adapt, align, convert, "
-            "download, embed, evaluate, index, inspect, models, pretrain, project, remap, "
-            "retrieve, serve, symmetrize",
+            "bitext: unknown command 'algin'; choose one of: adapt, align, align-documents, centring, "
+            "convert, download, embed, evaluate, filter, index, inspect, models, pretrain, "
+            "project, remap, retrieve, serve, symmetrize",
         ),
         (["alignment"], "bitext: unknown command 'alignment'; choose one of: adapt, align,"),
         (["evaluate alignment"], "bitext: unknown command 'evaluate alignment'; choose one of:"),
         (
             ["evaluate", "x"],
-            "bitext: unknown evaluate command 'x'; choose one of: alignment, retrieval",
+            "bitext: unknown evaluate command 'x'; "
+            "choose one of: alignment, documents, mining, retrieval",
         ),
         (
             ["--quiet", "align"],

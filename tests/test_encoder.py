@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -275,3 +276,22 @@ def test_a_preset_names_the_layer(tiny_model: Path, tmp_path: Path) -> None:
     encoder = Encoder(load_checkpoint(ModelKey(str(tmp_path))))
     assert encoder.check_layer(None, "alignment") == 2
     assert encoder.check_layer(None, "retrieval") == 1
+
+
+def test_a_prefix_is_read_with_every_sentence(encoder: Encoder, tiny_model: Path) -> None:
+    texts = ["the house", "das haus", "", "\u200b"]
+    prefixed = encoder.sentences(texts, prefix="cat: ")
+    together = encoder.sentences(["cat: the house", "cat: das haus"])
+    np.testing.assert_allclose(prefixed[:2], together, atol=1e-6)
+    assert not prefixed[2:].any(), "what has no pieces has none with a prefix either"
+    assert not np.allclose(prefixed[:2], encoder.sentences(texts[:2]), atol=1e-3)
+
+
+def test_the_preset_names_the_prefix(tiny_model: Path, tmp_path: Path, encoder: Encoder) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / "bitext.json").write_text('{"retrieval": {"prefix": "cat: "}}')
+    own = ModelRegistry().encoder(str(folder))
+    given = encoder.sentences(["the house"], prefix="cat: ")
+    np.testing.assert_allclose(own.sentences(["the house"]), given, atol=1e-6)
+    without = own.sentences(["the house"], prefix="")
+    np.testing.assert_allclose(without, encoder.sentences(["the house"]), atol=1e-6)

@@ -14,7 +14,15 @@ import pytest
 
 from bitext import resumable
 from bitext.errors import InputError, MismatchError
-from bitext.resumable import Mark, ResumableFile, Setting, Watched, packer, resumable_write
+from bitext.resumable import (
+    Mark,
+    ResumableFile,
+    Setting,
+    Watched,
+    packer,
+    resumable_folder,
+    resumable_write,
+)
 from bitext.text import open_lines
 
 SETTINGS: dict[str, Setting] = {"method": "itermax", "chunk": 2}
@@ -262,3 +270,90 @@ def hint_of(items: int) -> str:
     journal = resumable.Journal(settings={}, items=items)
     with open(os.devnull, "wb") as file:
         return ResumableFile(Path("links.part"), file, journal, "pairs").hint
+
+
+# --- a folder with one large file
+
+
+def copy_folder(
+    path: Path,
+    words: Iterable[str] = WORDS,
+    *,
+    name: str = "rows",
+    stop_after: int | None = None,
+    restart: bool = False,
+    **settings: str | int,
+) -> int:
+    """Write each word to a file in a folder, and how many there were beside it."""
+    watched = Watched(words, str)
+    given = {**SETTINGS, **settings}
+    with resumable_folder(
+        path, name, given, marker="count", others=["rows", "other"], what="words", restart=restart
+    ) as out:
+        out.skip(watched, "the list")
+        done = out.mark.items
+        for word in watched:
+            if out.mark.items == stop_after:
+                raise Stop
+            out.write(f"{word}\n".encode(), watched.mark)
+        (out.part.parent / "count").write_text(str(len(out.part.read_text().split())))
+    return done
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    assert copy_folder(path) == 0
+    assert (names(tmp_path), names(path)) == (["out"], ["count", "rows"])
+    assert ((path / "rows").read_text(), (path / "count").read_text()) == ("a\nb\nc\nd\ne\n", "5")
+
+
+def test_a_broken_folder_is_gone_on_with_and_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    copy_folder(path, ["old"])
+    with pytest.raises(Stop):
+        copy_folder(path, stop_after=3)
+    assert names(tmp_path) == ["out", "out.part"]
+    assert (path / "rows").read_text() == "old\n"
+    (tmp_path / "out.part" / ".count.0123.tmp").touch()  # as a killed run leaves
+    assert copy_folder(path) == 3
+    assert (names(tmp_path), names(path)) == (["out"], ["count", "rows"])
+    assert (path / "rows").read_text() == "a\nb\nc\nd\ne\n"
+
+
+def test_a_folder_run_that_does_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        copy_folder(tmp_path / "out", stop_after=0)
+    assert names(tmp_path) == []
+
+
+def test_a_part_of_another_file_is_refused_or_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with pytest.raises(Stop):
+        copy_folder(path, stop_after=3)
+    with pytest.raises(MismatchError, match=r"out\.part was begun with a file rows; say --restart"):
+        copy_folder(path, name="other")
+    assert copy_folder(path, name="other", restart=True) == 0
+    assert names(path) == ["count", "other"]
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "thesis").touch()
+    for restart in (False, True):
+        with pytest.raises(InputError, match="bitext did not put thesis there"):
+            copy_folder(tmp_path / "out", restart=restart)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").touch()
+    with pytest.raises(InputError, match=r"will not replace .*mine: it is not empty"):
+        copy_folder(tmp_path / "mine")
+    assert names(tmp_path) == ["mine", "out.part"]
+
+
+def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with resumable_folder(path, "rows", SETTINGS, marker="count") as out:
+        out.write(b"a\n", Mark(1, "x"))
+        for name in ("rows", "other"):
+            with pytest.raises(InputError, match=r"another run is writing .*out\.part"):
+                copy_folder(path, name=name, restart=True)
+    assert (path / "rows").read_text() == "a\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from bitext import __version__
 from bitext.errors import InputError, MismatchError, UnknownNameError
+from bitext.significance import Resampling
 from encoders.encoder import Encoder
-from retrieval.evaluate import evaluate, recall_at, score_vectors
+from retrieval.evaluate import evaluate, intervals, recall_at, score_vectors, xsim
+from retrieval.multilingual_pool import PoolScore, average_precision, pool_precision
+from retrieval.parallel_folder import read_parallel_folder
 
 Rows = NDArray[np.float32]
 
@@ -136,3 +140,199 @@ def test_sentences_that_cannot_be_scored(encoder: Encoder) -> None:
         evaluate(encoder, ["a"], ["a"], layer=99)
     with pytest.raises(UnknownNameError, match="unknown pooling 'sum'"):
         evaluate(encoder, ["a"], ["a"], pooling="sum")
+
+
+# --- the error by margin
+
+
+def laser_error(x: Rows, y: Rows, margin: str, k: int = 4) -> float:
+    """LASER's xsim.py, told again: of the k nearest the best by margin, for each row of x."""
+    cosines = (x @ y.T).astype(np.float64)
+    near = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    mean_x = np.sort(cosines, axis=1)[:, -k:].mean(axis=1)
+    mean_y = np.sort(cosines, axis=0)[-k:].mean(axis=0)
+    wrong = 0
+    for i in range(len(x)):
+        scores = []
+        for j in near[i]:
+            around = (mean_x[i] + mean_y[j]) / 2
+            scores.append(
+                {"ratio": cosines[i, j] / around, "distance": cosines[i, j] - around}[margin]
+            )
+        wrong += near[i][int(np.argmax(scores))] != i
+    return wrong / len(x)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16), st.integers(4, 60), st.sampled_from(["ratio", "distance"]))
+def test_error_of_laser(seed: int, pairs: int, margin: str) -> None:
+    random = np.random.default_rng(seed)
+    shared = random.standard_normal(16)  # as of a model whose cosines are all high
+    source = unit(shared + random.standard_normal((pairs, 16)))
+    target = unit(source * 4 + random.standard_normal((pairs, 16)))
+    assert xsim(source, target, margin=margin) == laser_error(source, target, margin)
+
+
+def test_margin_by_hand() -> None:
+    """A target near to everything is the nearest of both sources; the margin sees through it."""
+    # Cosines: source 0 with targets 0, 1: 0.6, 0.8; source 1: -0.28, 0.96.
+    source = np.array([[0, 1], [0.8, 0.6]], np.float32)
+    target = np.array([[-0.8, 0.6], [0.6, 0.8]], np.float32)
+    assert (source @ target.T).ravel() == pytest.approx([0.6, 0.8, -0.28, 0.96])
+    # With k = 2 the means are those of rows and columns: sources 0.7, 0.34; targets 0.16, 0.88.
+    # Source 0: 0.6 - (0.7 + 0.16)/2 = 0.17; 0.8 - (0.7 + 0.88)/2 = 0.01: target 0 is the best.
+    # Source 1: -0.28 - 0.25; 0.96 - 0.61 = 0.35: target 1.
+    assert xsim(source, target, margin="absolute", k=2) == 0.5
+    assert xsim(source, target, margin="distance", k=2) == 0
+    assert xsim(source, target, margin="ratio", k=2) == 0  # 0.6/0.43 > 0.8/0.79
+    score = score_vectors(source, target, margin="distance")
+    assert score.recall["forward"][1] == 0.5
+    assert score.error("forward") == 0
+    assert score.signature.endswith("| raw | exact cosine | error by distance margin, k 4")
+    with pytest.raises(UnknownNameError, match="unknown margin 'cosine'; choose one of: absolute"):
+        xsim(source, target, margin="cosine")
+
+
+def test_intervals_of_recall() -> None:
+    # 100 sentences, of which every fourth has lost its translation: recall 0.75, and
+    # 0.75 +- 1.96 sqrt(0.75 0.25 / 100) = 0.75 +- 0.085.
+    source = np.eye(101, dtype=np.float32)[:100]
+    target = source.copy()
+    target[::4] = np.eye(101, dtype=np.float32)[100]
+    score = score_vectors(source, target)
+    low, high = score.intervals("forward", Resampling(resamples=2000))[0]
+    assert [score.recall["forward"][1], low, high] == pytest.approx([0.75, 0.665, 0.835], abs=0.02)
+    record = score.as_dict(Resampling())
+    assert set(record["forward"]["intervals"]) == {"recall@1", "error"}  # type: ignore[index]
+    assert str(record["signature"]).endswith("| 95 % of 1000 resamples, seed 0")
+
+
+def test_means_resample_shared_lines_together() -> None:
+    """Two languages that fail on the same lines: their mean is no surer than one of them."""
+    table = np.array([[1.0]] * 50 + [[0.0]] * 50)
+    how = Resampling(resamples=2000)
+    [one] = intervals([table], how, shared=True)
+    [both] = intervals([table, table], how, shared=True)
+    [apart] = intervals([table, table], how, shared=False)
+    assert both == one
+    # Apart, the variance of the mean of two is half that of one.
+    assert (apart.high - apart.low) / (one.high - one.low) == pytest.approx(0.5**0.5, abs=0.08)
+
+
+# --- one pool of all languages
+
+
+def test_average_precision_by_hand() -> None:
+    hits = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], np.bool_)
+    # Three are relevant. Ranks 1 and 3: (1/1 + 2/3)/3; none; all three first: 1; rank 2: (1/2)/3.
+    assert average_precision(hits, 3) == pytest.approx([5 / 9, 0, 1, 1 / 6])
+    # A hundred are relevant, but four ranks are looked at: divided by 4.
+    assert average_precision(hits, 100)[2] == pytest.approx(3 / 4)
+
+
+def test_pool_by_hand() -> None:
+    # Two languages of two lines. Line 0 lies together in both; line 1 of the first language is
+    # nearer to line 0 of its own language than to its translation.
+    sides = {
+        "de": np.array([[1, 0, 0], [0.8, 0.6, 0]], np.float32),
+        "en": np.array([[1, 0, 0], [0, 0.6, 0.8]], np.float32),
+    }
+    # de 0: en 0 (1.0) first: 1. de 1: de 0 and en 0 (0.8 both), en 1 (0.36): rank 3: 1/3.
+    # en 0: de 0 first: 1. en 1: de 1 (0.36) before de 0 and en 0 (0): 1.
+    found = pool_precision(sides)
+    assert found["de"].tolist() == pytest.approx([1, 1 / 3])
+    assert found["en"].tolist() == [1, 1]
+    score = PoolScore(found, 3, 4, "raw", "made so")
+    assert [score.of("de"), score.mean] == pytest.approx([2 / 3, 5 / 6])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16), st.integers(1, 12), st.integers(2, 4), st.integers(1, 5))
+def test_pool_equals_plain_sorting(seed: int, lines: int, languages: int, depth: int) -> None:
+    random = np.random.default_rng(seed)
+    sides = {str(n): unit(random.standard_normal((lines, 8))) for n in range(languages)}
+    found = pool_precision(sides, depth=depth)
+    pool = np.concatenate(list(sides.values()))
+    for query, vector in enumerate(pool):
+        order = np.argsort(-(pool.astype(np.float64) @ vector), kind="stable")
+        order = order[order != query][:depth]
+        hits = 0
+        gained = 0.0
+        for rank, other in enumerate(order, start=1):
+            if other % lines == query % lines:
+                hits += 1
+                gained += hits / rank
+        expected = gained / min(languages - 1, depth)
+        assert found[str(query // lines)][query % lines] == pytest.approx(expected)
+
+
+def test_copies_of_a_query_do_not_crowd_it_out() -> None:
+    # All six sentences are equal; ids are 0 to 5 by language, and equal scores come in that order.
+    sides = {name: np.ones((2, 1), np.float32) for name in "abc"}
+    found = pool_precision(sides, depth=2)
+    # The last query, id 5, is not among the first three ids 0, 1, 2; it sees 0 and 1, and its
+    # translations are 1 and 3: rank 2 of 2: (1/2)/2.
+    assert found["c"][1] == pytest.approx(1 / 4)
+
+
+def test_pools_that_cannot_be() -> None:
+    with pytest.raises(InputError, match="a pool needs at least 2 languages, got 1"):
+        pool_precision({"de": SOURCE})
+    with pytest.raises(MismatchError, match="the same lines in every language, got de 3, en 2"):
+        pool_precision({"de": SOURCE, "en": TARGET[:2]})
+
+
+# --- folders
+
+
+def make_files(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("a\n")
+    return folder
+
+
+def test_folder_of_pairs(tmp_path: Path) -> None:
+    path = make_files(tmp_path / "t", "deu.txt", "deu.eng.txt", "fra.txt", "fra.eng.txt", "x.tsv")
+    folder = read_parallel_folder(path)
+    assert (folder.pivot, folder.shared) == ("eng", False)
+    pairs = folder.against_pivot()
+    assert [(p.source_language, p.source.name, p.target.name) for p in pairs] == [
+        ("deu", "deu.txt", "deu.eng.txt"), ("fra", "fra.txt", "fra.eng.txt"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="has translations into 'eng' only"):
+        folder.all_pairs()
+
+
+def test_folder_of_parallel_lines(tmp_path: Path) -> None:
+    folder = read_parallel_folder(make_files(tmp_path / "n", "deu.txt", "eng.txt", "fra-CA.txt"))
+    assert folder.shared
+    assert [pair[:2] for pair in folder.against_pivot()] == [("deu", "eng"), ("fra-CA", "eng")]
+    assert [pair[:2] for pair in folder.against_pivot(["fra-CA"])] == [("fra-CA", "eng")]
+    assert [pair[:2] for pair in folder.all_pairs()] == [
+        ("deu", "eng"), ("deu", "fra-CA"), ("eng", "fra-CA"),
+    ]  # fmt: skip
+    with pytest.raises(UnknownNameError, match="unknown language 'fra'; choose one of: deu, eng"):
+        folder.against_pivot(["fra"])
+
+
+def test_folder_of_flores(tmp_path: Path) -> None:
+    path = make_files(tmp_path / "f", "deu_Latn.devtest", "eng_Latn.devtest", "deu_Latn.dev")
+    [pair] = read_parallel_folder(path).against_pivot()
+    assert (pair.source.name, pair.target.name) == ("deu_Latn.devtest", "eng_Latn.devtest")
+
+
+@pytest.mark.parametrize(
+    ("names", "pivot", "sentence"),
+    [
+        (["deu.txt"], None, r"has no file of English \(eng, en, eng_Latn\); --pivot takes"),
+        (["deu.txt", "eng.txt"], "fra", "has no file of 'fra'"),
+        (["deu.eng.txt"], None, "deu.eng.txt has no deu.txt beside it"),
+        (["deu.tsv"], None, "has no files that end in .txt, .devtest, .dev"),
+    ],
+)
+def test_folders_of_other_things(
+    tmp_path: Path, names: list[str], pivot: str | None, sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_parallel_folder(make_files(tmp_path / "x", *names), pivot)

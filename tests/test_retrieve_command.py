@@ -163,7 +163,7 @@ def test_centred_index(run: Run, write: Write, tmp_path: Path) -> None:
     )  # fmt: skip
     assert made == (0, f"16\t16\t{folder}\n", "")
     index = TextIndex.load(folder)
-    assert (sorted(index.manifest.means), dict(index.languages)) == (["de", "en"], {"en": 16})
+    assert (sorted(index.means), dict(index.languages)) == (["de", "en"], {"en": 16})
     query = write("query", GERMAN[0])
     assert run("retrieve", "--index", folder, query, "--language", "de", "-k", 1)[0] == 0
     for language, sentence in [
@@ -242,9 +242,9 @@ def test_output_is_replaced_only_if_told(run: Run, index: Path, write: Write) ->
     assert run("index", other, "--output", index) == (
         2, "", f"bitext index: {index} exists already; --overwrite replaces it\n",
     )  # fmt: skip
-    assert TextIndex.load(index).count == 4
+    assert TextIndex.load(index).count() == 4
     assert run("index", other, "--output", index, "--overwrite") == (0, f"1\t16\t{index}\n", "")
-    assert TextIndex.load(index).count == 1
+    assert TextIndex.load(index).count() == 1
     code, _, err = run("embed", other, "--output", index)
     assert (code, err) == (2, f"bitext embed: {index} exists already; --overwrite replaces it\n")
 
@@ -327,7 +327,7 @@ def test_bad_file_adds_nothing(run: Run, index: Path, tmp_path: Path) -> None:
     file.write_bytes(b"good\n" * 3 + b"\xff\n")
     code, _, err = run("index", file, "--output", index, "--add")
     assert (code, f"{file}, line 4: byte 0xff" in err) == (2, True)
-    assert TextIndex.load(index).count == 4
+    assert TextIndex.load(index).count() == 4
 
 
 def test_missing_files(run: Run, index: Path, tmp_path: Path, english: Path) -> None:
@@ -368,7 +368,7 @@ def test_bad_languages(
 
 
 def test_truncated_and_damaged_index(run: Run, index: Path, english: Path) -> None:
-    vectors = index / "vectors.f32"
+    vectors = index / "vectors-0.f32"
     whole = vectors.read_bytes()
     vectors.write_bytes(whole[:100])
     # 4 rows of 16 numbers of 4 bytes are 256 bytes
@@ -413,7 +413,7 @@ def test_query_from_elsewhere(
     assert f"{built} model {tiny_model} (" in err
     assert f"the query has model {other} (" in err
     assert run("index", english, "--output", index, "--add", "--model", other)[0] == 2
-    assert TextIndex.load(index).count == 4
+    assert TextIndex.load(index).count() == 4
 
 
 def other_weights(model: Path, folder: Path) -> Path:

@@ -135,9 +135,9 @@ def test_the_sample_is_built_again_only_for_another_model(
 def test_a_damaged_sample_is_built_again(encoder: Encoder, tmp_path: Path) -> None:
     folder = tmp_path / "sample"
     keep_sample(folder, encoder)
-    (folder / "vectors.f32").write_bytes(b"")
+    (folder / "vectors-0.f32").write_bytes(b"")
     assert keep_sample(folder, encoder)
-    assert TextIndex.load(folder).count == len(read_sample())
+    assert TextIndex.load(folder).count() == len(read_sample())
 
 
 def test_a_sample_that_cannot_be_finished_leaves_the_old_one(
@@ -153,7 +153,7 @@ def test_a_sample_that_cannot_be_finished_leaves_the_old_one(
     dying.fingerprint = "another"
     with pytest.raises(KeyboardInterrupt):
         keep_sample(folder, dying)
-    assert TextIndex.load(folder).count == len(read_sample())
+    assert TextIndex.load(folder).count() == len(read_sample())
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 
 
@@ -420,14 +420,14 @@ def test_an_index_of_another_model_is_refused_by_name(
 def test_a_damaged_index_is_refused_by_name(client: TestClient, data_dir: Path, index: str) -> None:
     folder = data_dir / "indexes" / "mine"
     request = {"index": "mine", "queries": ["haus"]}
-    whole = (folder / "vectors.f32").read_bytes()
+    whole = (folder / "vectors-0.f32").read_bytes()
     manifest = json.loads((folder / "manifest.json").read_text())
 
-    (folder / "vectors.f32").write_bytes(whole[:-1])
+    (folder / "vectors-0.f32").write_bytes(whole[:-1])
     (folder / "manifest.json").write_text(json.dumps(manifest))  # newer, so it is read again
     sentence = detail(client.post("/retrieve", json=request), 409)
-    assert sentence.startswith("index 'mine' cannot be read: vectors.f32 is truncated")
-    (folder / "vectors.f32").write_bytes(whole)
+    assert sentence.startswith("index 'mine' cannot be read: vectors-0.f32 is truncated")
+    (folder / "vectors-0.f32").write_bytes(whole)
 
     (folder / "manifest.json").write_text(json.dumps({**manifest, "layer": 2}))
     sentence = detail(client.post("/retrieve", json=request), 409)

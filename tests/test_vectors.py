@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_damaged_byte_is_found_unless_told_not_to_look(folder: Path) -> None:
         ({"dim": 0}, r"field 'dim': input should be greater than 0, got 0"),
         ({"count": True}, r"field 'count': input should be a valid integer, got True"),
         ({"layer": -1}, r"field 'layer': .* greater than or equal to 0, got -1"),
-        ({"dtype": "float16"}, r"field 'dtype': input should be 'float32', got 'float16'"),
+        ({"dtype": "f2"}, r"field 'dtype': input should be 'float32' or 'float16', got 'f2'"),
+        ({"dtype": "float16"}, r"field 'digest': it does not match the other fields"),
         ({"checksum": "abc"}, r"field 'checksum': string should match"),
         ({"format": "bitext vectors 9"}, r"field 'format': input should be 'bitext vectors 1'"),
         # These say something that could be true, and would make unlike vectors look alike.
@@ -176,6 +178,10 @@ def test_manifest_survives_its_file(tmp_path: Path) -> None:
         ),
         ({"layer": 3}, "index x was built with layer 2, the query has layer 3"),
         ({"pooling": "cls"}, "index x was built with pooling mean, the query has pooling cls"),
+        (
+            {"prefix": "query: "},
+            "index x was built with prefix none, the query has prefix 'query: '",
+        ),
         ({"centre": "c9"}, "index x was built with centre none, the query has centre c9"),
     ],
 )
@@ -189,3 +195,29 @@ def test_the_same_weights_under_another_name_are_the_same_model() -> None:
     renamed = SPACE.model_copy(update={"model": "a/copy", "revision": "main"})
     assert renamed != SPACE  # and yet it is not refused
     check_same_space(SPACE, renamed, where="index x", what="the query")
+
+
+def test_half_the_bytes(tmp_path: Path) -> None:
+    made = write_vectors(tmp_path / "half", blocks(), space=SPACE, dim=3, dtype="float16")
+    assert (made.dtype, (tmp_path / "half" / "vectors.f16").stat().st_size) == (
+        "float16",
+        5 * 3 * 2,
+    )
+    vectors = Vectors.load(tmp_path / "half")
+    assert (vectors.rows.dtype.name, len(vectors)) == ("float16", 5)
+    read = np.concatenate(list(vectors.blocks(2)))
+    assert read.dtype == np.float32
+    # float16 has 11 bits: 0.6 is stored as 1229/2048 and 0.8 as 1638/2048, a row 0.99991 long
+    length = np.hypot(1229, 1638)
+    np.testing.assert_allclose(read[2], [0, 1229 / length, 1638 / length], atol=1e-7)
+    np.testing.assert_array_equal(read[[0, 1, 3, 4]], ROWS[[0, 1, 3, 4]])
+    np.testing.assert_array_equal(vectors.block(1, 3), read[1:3])
+
+
+def test_a_manifest_from_before_there_were_prefixes(folder: Path) -> None:
+    path = folder / "manifest.json"
+    fields = json.loads(path.read_text())
+    del fields["prefix"], fields["digest"]
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    path.write_text(json.dumps({**fields, "digest": hashlib.sha256(text.encode()).hexdigest()}))
+    assert Vectors.load(folder).manifest.prefix == ""

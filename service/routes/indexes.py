@@ -94,7 +94,7 @@ def _add(name: str, request: AddRequest, state: State) -> AddResponse:
         encoder=encoder,
         too_long=request.too_long,
     )
-    return AddResponse(ids=ids, count=ids[-1] + 1)
+    return AddResponse(ids=ids, count=state.indexes.get(name).count())
 
 
 def _info(name: str, state: State) -> IndexInfo:
@@ -107,6 +107,6 @@ def _info(name: str, state: State) -> IndexInfo:
         pooling=index.manifest.pooling,
         centring=index.centring,
         dim=index.manifest.dim,
-        count=index.count,
+        count=index.count(),
         languages=dict(index.languages),
     )
