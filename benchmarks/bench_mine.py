@@ -7,7 +7,7 @@
 See mining_peers.py for what the peers need. All miners read the same float32 files, take the ratio
 margin with k = 4 and the greedy one-to-one mode, and write their pairs. Each runs in a process of
 its own, whose start and imports count. The ratios are of processor seconds, so that other work on
-the machine matters little: of LASER's, or of FAISS's where LASER is missing.
+the machine matters little: of LASER's, else of FAISS's, else of our own in float32.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             corpora = make_corpora(Path(folder), options.size, dim)
             for threads in options.threads:
-                compare(corpora, threads, peers)
+                compare(corpora, threads, peers, options.without)
 
 
-def compare(corpora: Corpora, threads: int, peers: Peers) -> None:
+def compare(corpora: Corpora, threads: int, peers: Peers, without: list[str]) -> None:
     """Print a line a miner; ours come first, and are compared with what comes later."""
     runs: dict[str, Run] = {}
     for name, work in miners(corpora, threads, peers).items():
+        if name in without:
+            continue
         runs[name] = work()
         print(f"{name}: {runs[name].cpu:.1f} s {runs[name].error}", file=sys.stderr, flush=True)
-    reference = runs.get("LASER") or runs["faiss.knn, both ways"]
+    reference = runs.get("LASER") or runs.get("faiss.knn, both ways") or runs["ours, float32"]
     for name, run in runs.items():
         speed = f"{reference.cpu / run.cpu:.2f}"
         cells = [corpora.dim, threads, name, f"{run.cpu:.1f}", speed, f"{run.wall:.1f}"]
@@ -84,6 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, default=50_000, help="sentences a side")
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 768, 1024])
+    parser.add_argument("--without", nargs="*", default=[], help="miners to leave out, by name")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--python", default=sys.executable, help="what runs the peers")
     parser.add_argument("--laser", type=Path, help="the folder source of LASER's repository")

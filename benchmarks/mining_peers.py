@@ -10,6 +10,7 @@ ours but what mines.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -195,11 +196,13 @@ def _ours(job: dict[str, Any]) -> list[Any]:
 
     torch.set_num_threads(job["threads"])
     shape = (job["size"], job["dim"])
-    sides = [np.memmap(f"{job['folder']}/{n}.f32", np.float32, "r", shape=shape) for n in _SIDES]
-    both = nearest_both_ways(*sides, K, dtype=job["dtype"])
+    source, target = (
+        np.memmap(f"{job['folder']}/{name}.f32", np.float32, "r", shape=shape) for name in _SIDES
+    )
+    both = nearest_both_ways(source, target, K, dtype=job["dtype"])
     margin, mode = job.get("margin", "ratio"), job.get("mode", "max")
     if mode == "score":
-        scores = score_pairs(*sides, margin=margin, both=both)
+        scores = score_pairs(source, target, margin=margin, both=both)
         return [(score, line, line) for line, score in enumerate(scores)]
     miner = BitextMiner(margin=margin, mode=mode)
     return [(match.score, match.source, match.target) for match in miner.matches(both)]
@@ -218,17 +221,17 @@ def _faiss(job: dict[str, Any]) -> list[Any]:
 def _example(job: dict[str, Any]) -> list[Any]:
     """What sentence-transformers' bitext_mining.py does once it has vectors."""
     import faiss
-    from bitext_mining_utils import kNN, score_candidates
 
+    example = importlib.import_module("bitext_mining_utils")
     faiss.omp_set_num_threads(job["threads"])
     source, target = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in _load(job))
     margins = {"absolute": lambda a, b: a, "distance": lambda a, b: a - b}
     margin = margins.get(job.get("margin", "ratio"), lambda a, b: a / b)
-    ahead_cosines, ahead = kNN(source, target, K)
-    back_cosines, back = kNN(target, source, K)
+    ahead_cosines, ahead = example.kNN(source, target, K)
+    back_cosines, back = example.kNN(target, source, K)
     means = ahead_cosines.mean(axis=1), back_cosines.mean(axis=1)
-    ahead_scores = score_candidates(source, target, ahead, *means, margin)
-    back_scores = score_candidates(target, source, back, means[1], means[0], margin)
+    ahead_scores = example.score_candidates(source, target, ahead, *means, margin)
+    back_scores = example.score_candidates(target, source, back, means[1], means[0], margin)
     rows, columns = np.arange(len(source)), np.arange(len(target))
     best_target = ahead[rows, ahead_scores.argmax(1)]
     best_source = back[columns, back_scores.argmax(1)]

@@ -10,7 +10,7 @@ from bitext.types import Neighbours
 from retrieval.best import Best
 from retrieval.index import Index
 from retrieval.neighbours import BothWays, check_sides
-from retrieval.sides import Vectors
+from retrieval.sides import RowTable
 
 EXACT = "exact"
 RATE = 300e9
@@ -38,7 +38,7 @@ def choose_search(sources: int, targets: int, dim: int) -> SearchChoice:
 
 
 def nearest_both_ways_approximately(
-    source: Vectors, target: Vectors, k: int, *, kind: str
+    source: RowTable, target: RowTable, k: int, *, kind: str
 ) -> BothWays:
     """Most of the ``k`` nearest of each source among the targets, and the other way round.
 

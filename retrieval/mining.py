@@ -22,7 +22,7 @@ from bitext.errors import InputError, UnknownNameError, choose_from
 from bitext.types import Match
 from retrieval.margin import MARGINS, Margin
 from retrieval.neighbours import MEMORY, BothWays, Dtype, check_sides, nearest_both_ways
-from retrieval.sides import Ids, Vectors, exact_cosines
+from retrieval.sides import Ids, RowTable, exact_cosines
 
 PART = 2**12
 """Given pairs whose vectors are read together."""
@@ -144,8 +144,8 @@ class BitextMiner:
 
     def mine(
         self,
-        source: Vectors,
-        target: Vectors,
+        source: RowTable,
+        target: RowTable,
         *,
         checkpoint: Path | None = None,
         identity: str = "",
@@ -172,8 +172,8 @@ class BitextMiner:
 
 
 def score_pairs(
-    source: Vectors,
-    target: Vectors,
+    source: RowTable,
+    target: RowTable,
     pairs: NDArray[np.integer] | None = None,
     *,
     k: int = 4,
@@ -220,7 +220,7 @@ def _positions(sources: int, targets: int, pairs: NDArray[np.integer] | None) ->
     return pairs[:, 0], pairs[:, 1]
 
 
-def _rows(vectors: Vectors, positions: Ids) -> NDArray[np.float32]:
+def _rows(vectors: RowTable, positions: Ids) -> NDArray[np.float32]:
     return np.asarray(vectors[positions], np.float32)
 
 

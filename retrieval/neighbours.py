@@ -21,7 +21,7 @@ from bitext.errors import InputError, MismatchError, UnknownNameError, choose_fr
 from bitext.types import Neighbours
 from encoders.precision import multiplies_bfloat16
 from retrieval.interruption import Interruption
-from retrieval.sides import Vectors
+from retrieval.sides import RowTable
 from retrieval.tiled_search import TiledSearch
 
 MEMORY = 64 * 2**20
@@ -39,8 +39,8 @@ class BothWays(NamedTuple):
 
 
 def nearest_both_ways(
-    source: Vectors,
-    target: Vectors,
+    source: RowTable,
+    target: RowTable,
     k: int,
     *,
     dtype: Dtype = "auto",
@@ -85,7 +85,7 @@ def nearest_both_ways(
     return BothWays(search.forward.neighbours(), search.backward.neighbours())
 
 
-def check_sides(source: Vectors, target: Vectors, k: int) -> None:
+def check_sides(source: RowTable, target: RowTable, k: int) -> None:
     """Whether the two are tables of one dim.
 
     :raises InputError: if one is no table, or ``k`` is less than 1.

@@ -21,7 +21,7 @@ Rows = NDArray[np.float32]
 Scores = NDArray[np.float32]
 
 
-class Vectors(Protocol):
+class RowTable(Protocol):
     """Unit rows, or zeros, in float32 or float16: an array, or a memory map, read in parts."""
 
     @property
@@ -36,7 +36,7 @@ class Side:
     :raises InputError: if a row has neither length 1 nor length 0.
     """
 
-    def __init__(self, vectors: Vectors, name: str, dtype: torch.dtype) -> None:
+    def __init__(self, vectors: RowTable, name: str, dtype: torch.dtype) -> None:
         self._vectors = vectors
         self._name = name
         self.zeros = np.zeros(vectors.shape[0], bool)

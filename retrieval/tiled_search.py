@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from retrieval.best import Best
-from retrieval.sides import Ids, Rows, Scores, Side, Vectors, exact_cosines
+from retrieval.sides import Ids, Rows, RowTable, Scores, Side, exact_cosines
 from retrieval.tiles import Cells, Floats, Limits, Tile, at_least, group_of, numbers
 
 COLUMNS = 2048
@@ -22,6 +22,8 @@ FEWEST, MOST = 256, 8192
 """Rows of a tile at least and at most, whatever the memory."""
 MANY = 1 / 32
 """Share of a tile's cells above which float32, which leaves fewer, is worth a second product."""
+VAIN = 8
+"""Tiles after which bfloat16 is given up altogether."""
 WAITING = 2**18
 """Candidates that wait, at most, until they are sorted in among the best."""
 
@@ -52,8 +54,8 @@ class TiledSearch:
 
     def __init__(
         self,
-        source: Vectors,
-        target: Vectors,
+        source: RowTable,
+        target: RowTable,
         k: int,
         dtype: torch.dtype,
         device: torch.device,
@@ -67,10 +69,10 @@ class TiledSearch:
         self._device = device
         self._dim = source.shape[1]
         self._tile = Tile(device)
+        self._vain = 0  # products in bfloat16 so far that left too many cells
         self._columns = min(COLUMNS, len(self.target))
-        narrow = 2 if dtype == torch.bfloat16 else 4
-        per_vector = (4 + narrow) * self._dim
-        rows = (memory - self._columns * per_vector) // (narrow * self._columns + per_vector)
+        per_vector = 2 * 4 * self._dim  # itself, and what is multiplied
+        rows = (memory - self._columns * per_vector) // (4 * self._columns + per_vector)
         self._rows = min(len(self.source), max(FEWEST, min(MOST, rows)))
         self._for_rows: list[tuple[Ids, Ids, Scores]] = []
         self._for_columns: list[tuple[Ids, Ids, Scores]] = []
@@ -99,6 +101,9 @@ class TiledSearch:
             floors = self._try(strip, first, columns, self._dtype, most)
             if floors is not None:
                 return floors
+            self._vain += 1
+            if self._vain == VAIN:
+                self._dtype = torch.float32
         floors = self._try(strip, first, columns, torch.float32, None)
         assert floors is not None
         return floors

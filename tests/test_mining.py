@@ -135,7 +135,9 @@ def test_mining_is_what_laser_does(sources: int, targets: int, k: int, seed: int
         expected = as_laser_does(source, target, k, margin, mode)
         assert [match[:2] for match in found] == [match[:2] for match in expected]
         assert [match.score for match in found] == pytest.approx(
-            [match.score for match in expected], abs=1e-6
+            [match.score for match in expected],
+            rel=1e-5,
+            abs=1e-6,  # a ratio may be large
         )
 
 
