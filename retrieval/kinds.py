@@ -189,8 +189,8 @@ class Choice(NamedTuple):
 def choose_kind(count: int, dim: int, memory: int | None = None) -> Choice:
     """The kind for ``count`` vectors.
 
-    ``hnsw`` is never chosen: it answers fastest, but takes many times longer to build, keeps what
-    is removed, and so is for those who know that they want it.
+    ``hnsw`` is never chosen: it finds more than ``ivf`` in the same time, but takes longer to build
+    and more memory, and keeps what is removed (docs/scaling.md has figures).
 
     :param memory: bytes that the index may take; ``None`` for half of what is free.
     """
