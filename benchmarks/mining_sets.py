@@ -16,6 +16,11 @@ from retrieval.evaluate import encode_all
 from retrieval.mining_files import read_corpus, read_gold_pairs
 from retrieval.vectors import Rows
 
+NAMES = {
+    **{"de": "deu", "fr": "fra", "es": "spa", "cs": "ces"},
+    **{"ru": "rus", "ro": "ron", "zh": "cmn", "ja": "jpn"},
+}
+
 
 class MiningSet(NamedTuple):
     """Vectors of two corpora, and which of their rows are known to be translations."""
@@ -54,9 +59,9 @@ def vectors_of(encoder: Encoder, texts: list[str], layer: int | None = None) -> 
 
 
 def read_known(corpus: str, language: str, count: int) -> list[tuple[str, str]]:
-    """Known pairs with English: ``ntrex``, ``tatoeba`` or ``wmt-news``; none where there is none."""
+    """Known pairs with English, of ``ntrex``, ``tatoeba`` or ``wmt-news``; may be none."""
     data = data_folder()
-    three = dict(zip("de fr es cs ru ro zh ja".split(), NAMES, strict=True))[language]
+    three = NAMES[language]
     if corpus == "ntrex":
         name = "zho-CN" if language == "zh" else three
         pairs = _zipped(data / f"retrieval/ntrex/{name}.txt", data / "retrieval/ntrex/eng.txt")
@@ -69,9 +74,6 @@ def read_known(corpus: str, language: str, count: int) -> list[tuple[str, str]]:
         pairs = [(other, english) for english, other in rows]
     order: NDArray[np.int64] = np.random.default_rng(0).permutation(len(pairs))
     return [pairs[number] for number in order[:count]]
-
-
-NAMES = ("deu", "fra", "spa", "ces", "rus", "ron", "cmn", "jpn")
 
 
 def _zipped(source: Path, target: Path) -> list[tuple[str, str]]:

@@ -381,7 +381,7 @@ class _Tallies:
 def _outcomes(found: Candidates, edges: Numbers, known: Ids) -> Numbers:
     """For each known pair the bins of its right candidate and the best wrong ones; -1 for none."""
     outcomes = np.full((len(known), 3), -1.0)
-    partner = ({s: t for s, t in known.tolist()}, {t: s for s, t in known.tolist()})
+    partner = (dict(known.tolist()), dict(known[:, ::-1].tolist()))
     row_of = tuple({key: row for row, key in enumerate(known[:, side].tolist())} for side in (0, 1))
     touched = np.isin(found.source, known[:, 0]) | np.isin(found.target, known[:, 1])
     place = _place(found.score, edges)
