@@ -137,7 +137,7 @@ def test_what_folders_refuse(run: Run, parallel: Path, write: Write) -> None:
     file = write("file", *ENGLISH)
     broken = write("broken/deu.txt", "a", "").parent
     write("broken/eng.txt", "a", "b")
-    for arguments, sentence in [
+    cases: list[tuple[list[object], str]] = [
         ([parallel, file], "is a folder, which is scored without a TARGET"),
         ([file], "is no folder, so a TARGET is needed"),
         ([file, file, "--pool"], "--all-pairs and --pool are for a folder"),
@@ -148,7 +148,8 @@ def test_what_folders_refuse(run: Run, parallel: Path, write: Write) -> None:
         ),
         ([parallel, "--centring", "best"], "unknown kind of centring 'best'"),
         ([broken], "deu.txt, line 2 is empty"),
-    ]:
+    ]
+    for arguments, sentence in cases:
         code, out, err = run("retrieval", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert sentence in err

@@ -113,7 +113,7 @@ def test_rising_by_hand(values: list[float], weights: list[float], expected: lis
 def made(precision: list[float]) -> Calibration:
     figures = np.array(precision)
     count = len(precision)
-    thresholds = 1 + 0.1 * np.arange(count)
+    thresholds = np.array([1 + 0.1 * n for n in range(count)])
     return Calibration(
         thresholds,
         np.arange(count, 0, -1),
