@@ -147,7 +147,7 @@ def test_threshold_for_a_precision() -> None:
 
 def test_table() -> None:
     assert made([0.2, 0.5, 0.92]).table().splitlines() == [
-        "threshold\tmined\tprecision\t95 %\trecall\t95 %",
+        "threshold\tmined\tprecision\tinterval\trecall\tinterval",
         "1.1000\t2\t0.500\t[0.450, 0.550]\t0.500\t[0.450, 0.550]",
         "1.2000\t1\t0.920\t[0.870, 0.970]\t0.080\t[0.030, 0.130]",  # 0.6 to 0.9 alike
         "translations there: 40 [30, 50]; as said",
