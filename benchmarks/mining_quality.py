@@ -1,109 +1,96 @@
-"""F1 of a model at finding translations hidden among other sentences, as a Markdown table.
+"""F1 of a model at finding translations hidden among other sentences, as Markdown tables.
 
 python benchmarks/mining_quality.py                    # the bundled model, its preset's layer
 
-Each set of ``mining/`` has some hundred known pairs among sentences of the same news stories. Every
-sentence pair that is each other's best by the ratio margin over 4 neighbours (Artetxe & Schwenk,
-2019) is a candidate; those above a threshold are mined. The threshold of a language is the one with
-the best mean F1 on the other languages' sets, so that no set chooses its own.
+Each set of ``mining/`` has some hundred known pairs among sentences of the same news stories. The
+candidates are the project's own (:mod:`retrieval.mining`), and those at or above a threshold are
+mined. The threshold of a language is the one with the best mean F1 on the other languages' sets, so
+that no set chooses its own. The first table has every margin, mode and centring, as means over the
+sets; the second has the sets, by ``--margin`` and ``--mode``.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import NamedTuple
+from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
+from mining_sets import MiningSet, read_sets
 
-from bitext.text import data_folder, open_lines
-from encoders.pooling import Vectors, centre
+from bitext.types import Match
 from encoders.registry import default_registry
+from retrieval.encoding import space_of
+from retrieval.evaluate import CENTRED, RAW
+from retrieval.folder_evaluation import centred_sides
+from retrieval.manifest import Space
+from retrieval.margin import MARGINS
+from retrieval.mining import MODES, candidates
+from retrieval.mining_evaluation import Counts, Judged, count_at, judge, shared_threshold
+from retrieval.neighbours import nearest_both_ways
 
 NEIGHBOURS = 4
+EVERY = 10
+"""One in so many scores is tried as a threshold."""
 
-
-class Candidates(NamedTuple):
-    """Pairs that are each other's best, and which of them are known pairs."""
-
-    margins: NDArray[np.float32]
-    right: NDArray[np.bool_]
-    gold: int  # known pairs in all
+Ways = dict[tuple[str, str, str], dict[str, Judged]]
+"""(centring, margin, mode) -> set -> what was mined."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled", help="a hub name or folder")
     parser.add_argument("--layer", type=int)
+    parser.add_argument("--margin", default="ratio")
+    parser.add_argument("--mode", default="intersection")
+    parser.add_argument(
+        "--centring", nargs="+", default=[RAW, CENTRED, "components:1", "whitening"]
+    )
     options = parser.parse_args()
     encoder = default_registry().encoder(options.model)
-    folder = data_folder() / "mining"
-    names = sorted(path.name.removesuffix(".gold") for path in folder.glob("*.gold"))
-    found: dict[bool, dict[str, Candidates]] = {False: {}, True: {}}
-    for name in names:
-        other, english, gold = read_set(folder, name)
-        sides = [encoder.sentences(list(s.values()), layer=options.layer) for s in (other, english)]
-        keys = np.array([[list(other).index(i), list(english).index(j)] for i, j in gold])
-        for centred in found:
-            vectors = [centre(v, v.mean(axis=0)) if centred else v for v in sides]
-            found[centred][name] = candidates(vectors[0], vectors[1], keys)
-    print("| set | F1 raw | P / R | F1 centred | P / R |\n|---|--:|---|--:|---|")
-    for name in names:
-        cells = [cell(found[centred], name) for centred in found]
-        print(f"| {name} | " + " | ".join(cells) + " |")
-    layer = encoder.check_layer(options.layer, "retrieval")
+    space = space_of(encoder, options.layer, None)
+    ways: Ways = {}
+    for one in read_sets(encoder, options.layer):
+        for kind in options.centring:
+            mine(one, kind, space, ways)
+    print("| centring | margin | " + " | ".join(MODES) + " |\n|---|---" + "|--:" * len(MODES) + "|")
+    for kind, margin in product(options.centring, MARGINS):
+        cells = [f"{mean_f1(ways[kind, margin, mode]):.1f}" for mode in MODES]
+        print("| " + " | ".join([kind, margin, *cells]) + " |")
+    print(f"\nMean F1 of the sets, in %. By {options.margin} and {options.mode}:\n")
+    print("| set " + "".join(f"| F1 {kind} | P / R " for kind in options.centring) + "|")
+    print("|---" + "|--:|---" * len(options.centring) + "|")
+    chosen = [ways[kind, options.margin, options.mode] for kind in options.centring]
+    for name in chosen[0]:
+        print(f"| {name} | " + " | ".join(cell(found, name) for found in chosen) + " |")
     print(
-        f"\nIn %; model {encoder.name}@{encoder.fingerprint} | layer {layer} | pooling mean | ",
-        end="",
+        f"\nIn %; model {encoder.name}@{encoder.fingerprint} | layer {space.layer} | "
+        f"pooling {space.pooling} | k {NEIGHBOURS} | threshold from the other sets"
     )
-    print(f"ratio margin, k {NEIGHBOURS}, mutual best, threshold from the other sets")
 
 
-def read_set(
-    folder: Path, name: str
-) -> tuple[dict[str, str], dict[str, str], list[tuple[str, str]]]:
-    """Sentences of both sides by their ids, and the known pairs of ids."""
-    language = name.split(".")[1].split("-")[0]
-    sides = []
-    for side in (language, "en"):
-        lines = (line.split("\t") for line in open_lines(folder / f"{name}.{side}"))
-        sides.append(dict(lines))
-    pairs = (line.split("\t") for line in open_lines(folder / f"{name}.gold"))
-    return sides[0], sides[1], [(i, j) for i, j in pairs]
+def mine(one: MiningSet, kind: str, space: Space, ways: Ways) -> None:
+    """Add what every margin and mode finds in a set, from one search."""
+    sides = centred_sides({"source": one.source, "target": one.target}, kind, space)
+    both = nearest_both_ways(sides["source"], sides["target"], NEIGHBOURS)
+    for margin, mode in product(MARGINS, MODES):
+        columns = (column.tolist() for column in candidates(both, margin, mode))
+        judged = judge(map(Match, *columns), one.gold)
+        ways.setdefault((kind, margin, mode), {})[one.name] = judged
 
 
-def candidates(source: Vectors, target: Vectors, gold: NDArray[np.int64]) -> Candidates:
-    """The mutually best pairs by the ratio margin."""
-    cosines = source @ target.T
-    near = [
-        np.sort(cosines, axis=axis).take(range(-NEIGHBOURS, 0), axis=axis).mean(axis=axis)
-        for axis in (1, 0)
-    ]
-    margins = cosines / ((near[0][:, None] + near[1]) / 2)
-    best = margins.argmax(axis=1)
-    mutual = np.flatnonzero(margins.argmax(axis=0)[best] == np.arange(len(best)))
-    known = np.zeros(cosines.shape, dtype=np.bool_)
-    known[gold[:, 0], gold[:, 1]] = True
-    pairs = mutual, best[mutual]
-    return Candidates(margins[pairs], known[pairs], len(gold))
+def score(found: dict[str, Judged], name: str) -> Counts:
+    """The counts of one set at the threshold that the others choose."""
+    others = [judged for other, judged in found.items() if other != name]
+    return count_at(found[name], shared_threshold(others, every=EVERY))
 
 
-def score(found: Candidates, threshold: float) -> tuple[float, float, float]:
-    """F1, precision and recall of the candidates above ``threshold``, in %."""
-    kept = found.right[found.margins >= threshold]
-    precision = float(kept.mean()) if len(kept) else 1.0
-    recall = float(kept.sum() / found.gold)
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return 100 * f1, 100 * precision, 100 * recall
+def mean_f1(found: dict[str, Judged]) -> float:
+    return 100 * float(np.mean([score(found, name).f1 for name in found]))
 
 
-def cell(found: dict[str, Candidates], name: str) -> str:
-    others = [one for key, one in found.items() if key != name]
-    thresholds = np.unique(np.concatenate([one.margins for one in others]))[::10]
-    best = max(thresholds, key=lambda t: sum(score(one, t)[0] for one in others))
-    f1, precision, recall = score(found[name], best)
-    return f"{f1:.1f} | {precision:.1f} / {recall:.1f}"
+def cell(found: dict[str, Judged], name: str) -> str:
+    counts = score(found, name)
+    return f"{100 * counts.f1:.1f} | {100 * counts.precision:.1f} / {100 * counts.recall:.1f}"
 
 
 if __name__ == "__main__":

@@ -391,7 +391,15 @@ def _kinds(centre: bool | None, centring: str | None) -> list[str]:
         return [RAW, CENTRED] if centre is None else [CENTRED if centre else RAW]
     if centre is not None:
         raise InputError("give --centring, or one of --centre and --raw, not both")
-    return list(dict.fromkeys(centring.split(",")))
+    return kinds_of(centring)
+
+
+def kinds_of(centring: str) -> list[str]:
+    """Ways to centre, of names with commas between; ``mean`` is what is shown as ``centred``."""
+    from retrieval.evaluate import CENTRED
+
+    names = [CENTRED if name == "mean" else name for name in centring.split(",")]
+    return list(dict.fromkeys(names))
 
 
 def _layers(layer: int | None, layers: str | None, last: int) -> Sequence[int | None]:

@@ -27,7 +27,14 @@ from encoders.options import (
 )
 from encoders.preset import BUNDLED
 from retrieval.command_input import naming
-from retrieval.evaluation_commands import Confidence, Resamples, Seed, brackets, resampling
+from retrieval.evaluation_commands import (
+    Confidence,
+    Resamples,
+    Seed,
+    brackets,
+    kinds_of,
+    resampling,
+)
 from retrieval.options import ModelChoice, Pooling
 
 if TYPE_CHECKING:
@@ -176,13 +183,12 @@ def _judge_mined(one: _Set) -> Judged:
 
 
 def _ways(margin: str, mode: str, centring: str) -> list[_Way]:
-    from retrieval.evaluate import CENTRED
     from retrieval.folder_evaluation import check_kinds
 
     margins, modes = _named("margin", margin, MARGINS), _named("mode", mode, MODES)
-    kinds = [CENTRED if kind == "mean" else kind for kind in centring.split(",")]
+    kinds = kinds_of(centring)
     check_kinds(kinds)
-    return [_Way(*way) for way in product(dict.fromkeys(kinds), margins, modes)]
+    return [_Way(*way) for way in product(kinds, margins, modes)]
 
 
 def _named(what: str, given: str, choices: Sequence[str]) -> list[str]:
