@@ -17,8 +17,8 @@ def coverage(encoder: Encoder) -> Callable[[Sequence[SentencePair]], list[float]
     """A function of pairs of raw text: how much of both sides is surely translated, 0 to 1.
 
     It is the score of a pair (:meth:`aligners.detail.PairDetail.score`), by the model's own method:
-    the share of the words of both sides that have a link, each weighted by how near and how sure. Long
-    sentences are read in windows.
+    the share of the words of both sides that have a link, each weighted by how near and how sure.
+    Long sentences are read in windows.
     """
     aligner = Aligner(encoder, too_long="windows")
 

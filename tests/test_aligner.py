@@ -361,7 +361,7 @@ def test_details_tell_similarities_probabilities_and_null_words() -> None:
     # 2-0 is probable both ways: 1 for source word 2 and for target word 0. 0-0 is so one way only
     # and gives word 0 next to nothing: (0 + 0 + 1 + 1 + 0) / 5.
     assert detail.score(links) == pytest.approx(0.4, abs=1e-4)
-    # What is the best of all the other side offers, but no nearer than any stranger, counts nothing.
+    # The best of all that the other side offers, but no nearer than a stranger, counts nothing.
     lone = by_table(method="argmax", unit="word").details([pair("E", "N")], ["forward"])[0]
     assert lone.forward == pytest.approx(np.ones((1, 1)))
     assert lone.score(lone.alignments["forward"]) == 0
