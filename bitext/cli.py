@@ -57,13 +57,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aligners.evaluation_commands:evaluate_alignment",
         "Score word alignments against gold.",
     ),
-    "evaluate retrieval": (
-        "retrieval.evaluation_commands:evaluate_retrieval",
-        "Score retrieval between line-parallel files, or of a folder.",
-    ),
     "evaluate mining": (
         "retrieval.mining_evaluation_commands:evaluate_mining",
         "Score mined pairs against gold.",
+    ),
+    "evaluate retrieval": (
+        "retrieval.evaluation_commands:evaluate_retrieval",
+        "Score retrieval between line-parallel files, or of a folder.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),

@@ -141,7 +141,7 @@ def test_help_of_a_group_lists_its_commands_only(run: Bitext) -> None:
     code, out, _ = run("evaluate", "--help")
     assert code == 0
     listed = [line.split()[0] for line in out.split("Commands:\n")[1].splitlines()]
-    assert listed == ["alignment", "retrieval"]
+    assert listed == ["alignment", "mining", "retrieval"]
 
 
 def test_version(run: Bitext) -> None:
