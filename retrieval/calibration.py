@@ -141,19 +141,21 @@ class Calibration:
     evidence: str
     """What it rests on."""
 
-    def at_precision(self, wanted: float) -> float:
+    def at_precision(self, wanted: float, *, surely: bool = False) -> float:
         """The lowest threshold whose expected precision is at least ``wanted``, a share of 1.
 
+        :param surely: go by the lower end of the interval, which few translations make wide.
         :raises InputError: if ``wanted`` is no such share, or no threshold reaches it.
         """
         if not 0 < wanted < 1:
             raise InputError(f"precision must be between 0 and 1, got {wanted:g}")
-        reached = np.flatnonzero(self.precision >= wanted)
+        precision = self.precision_low if surely else self.precision
+        reached = np.flatnonzero(precision >= wanted)
         if not len(reached):
-            best = int(self.precision.argmax())
+            best = int(precision.argmax())
             raise InputError(
                 f"no threshold is expected to reach precision {wanted:g}; the best is "
-                f"{self.precision[best]:.3f}, at {self.thresholds[best]:.4f}"
+                f"{precision[best]:.3f}, at {self.thresholds[best]:.4f}"
             )
         return float(self.thresholds[reached[0]])
 

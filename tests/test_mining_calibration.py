@@ -133,6 +133,7 @@ def test_threshold_for_a_precision() -> None:
     found = made([0.2, 0.5, 0.92])
     assert found.at_precision(0.5) == pytest.approx(1.1)
     assert found.at_precision(0.6) == pytest.approx(1.2)
+    assert found.at_precision(0.5, surely=True) == pytest.approx(1.2)  # lower ends: 0.45, 0.87
     with pytest.raises(
         InputError,
         match=r"no threshold is expected to reach precision 0.95; the best is 0.920, at 1.2000",
