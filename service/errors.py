@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SHOWN = 80
 """Characters of a refused value that are shown back."""
-UNKNOWN_FIELD = "unknown_field"
-"""The type of pydantic error for a field that a request may not have; see schemas.py."""
+SAYS_ALL = "says_all"
+"""The type of pydantic error whose message needs no more; see schemas/fields.py."""
 
 
 class UnknownIndexError(UnknownNameError):
@@ -203,7 +203,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"field '{field}' is missing" if field else "the request needs a JSON body"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == UNKNOWN_FIELD:
+    if error["type"] == SAYS_ALL:
         return f"field '{field}': {message}" if field else str(message)
     if error["type"] == "model_attributes_type":
         message = "expected a JSON object"

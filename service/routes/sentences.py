@@ -142,10 +142,11 @@ def count_sentences(name: str, request: CountRequest, state: StateOf) -> CountRe
 
 
 def _entries(sentences: Sequence[NewSentence], language: str | None) -> list[Entry]:
-    """:raises InputError: if a sentence has no language."""
+    """:raises InputError: if a sentence has no language, or the id of another one."""
     from retrieval.addition import Entry
 
     entries = []
+    ids: set[int] = set()
     for number, sentence in enumerate(sentences):
         own = sentence.language or language
         if own is None:
@@ -154,6 +155,10 @@ def _entries(sentences: Sequence[NewSentence], language: str | None) -> list[Ent
                 "all of them"
             )
         known = sentence.id if isinstance(sentence, KnownSentence) else None
+        if known is not None:
+            if known in ids:
+                raise InputError(f"field 'sentences.{number}.id': {known} is given twice")
+            ids.add(known)
         entries.append(Entry(own, sentence.text, known, sentence.metadata))
     return entries
 

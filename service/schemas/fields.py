@@ -18,11 +18,16 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from bitext.errors import choose_from
-from service.errors import SHOWN, UNKNOWN_FIELD
+from service.errors import SAYS_ALL, SHOWN
 
 LARGEST_ID = 2**63 - 1
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def refusal(sentence: object) -> PydanticCustomError:
+    """What a validator raises whose ``sentence`` says what came, too."""
+    return PydanticCustomError(SAYS_ALL, "{sentence}", {"sentence": str(sentence)})
 
 
 class Body(BaseModel):
@@ -37,8 +42,7 @@ class Body(BaseModel):
         if isinstance(values, dict):
             for name in values:
                 if name not in cls.model_fields:
-                    sentence = choose_from("field", name[:SHOWN], cls.model_fields)
-                    raise PydanticCustomError(UNKNOWN_FIELD, "{sentence}", {"sentence": sentence})
+                    raise refusal(choose_from("field", name[:SHOWN], cls.model_fields))
         return values
 
 

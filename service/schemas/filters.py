@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Discriminator, FailFast, Field, Tag, model_vali
 from typing_extensions import TypeAliasType
 
 from bitext.errors import InputError
-from service.schemas.fields import Body, Language
+from service.schemas.fields import Body, Language, refusal
 from service.schemas.metadata import Plain
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SentenceFilter(Body):
         try:
             self.where()
         except InputError as error:
-            raise ValueError(str(error)) from None
+            raise refusal(error) from None
         return self
 
     @property

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from bitext.errors import InputError
-from retrieval.metadata import MAX_BYTES, MAX_KEYS, Value, check_value, dump_metadata
+from retrieval.metadata import MAX_BYTES, MAX_KEYS, Value, dump_metadata
+from service.schemas.fields import refusal
 
 PLAIN_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
 
@@ -16,18 +17,14 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     try:
         dump_metadata(value)
     except InputError as error:
-        raise ValueError(str(error)) from None
+        raise refusal(error) from None
     return value
 
 
 def _plain(value: Any) -> Value:
-    """A value that metadata may have."""
+    """No list and no object; whether metadata can have it, the filter knows."""
     if isinstance(value, dict | list):
         raise ValueError("expected a string, a number, true, false or null")
-    try:
-        check_value("value", value)
-    except InputError as error:
-        raise ValueError(str(error)) from None
     plain: Value = value
     return plain
 

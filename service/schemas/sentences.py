@@ -104,15 +104,6 @@ class UpsertRequest(Body):
     language: DefaultLanguage = None
     too_long: TooLongField = "error"
 
-    @model_validator(mode="after")
-    def _each_once(self) -> UpsertRequest:
-        seen: set[int] = set()
-        for number, sentence in enumerate(self.sentences):
-            if sentence.id in seen:
-                raise ValueError(f"'sentences.{number}.id': id {sentence.id} is given twice")
-            seen.add(sentence.id)
-        return self
-
 
 class AddResponse(BaseModel):
     """The ids of the sentences, in order."""
