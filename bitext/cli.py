@@ -61,6 +61,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "index": ("retrieval.index_commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.index_commands:retrieve", "Find the nearest sentences of an index."),
+    "mine": ("retrieval.mining_commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filter_commands:filter_pairs", "Drop pairs that are no translations."),
     "align-documents": (
         "retrieval.document_commands:align_documents",

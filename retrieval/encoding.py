@@ -108,7 +108,8 @@ def encode(
             progress=progress,
         )
     except TooLongError as error:
-        raise error.called(f"{what} {before + error.sentence + 1}") from None
+        number = before + error.sentence
+        raise TooLongError(error.reason, sentence=number, name=f"{what} {number + 1}") from None
 
 
 class NothingThereError(InputError):

@@ -59,7 +59,7 @@ def filter_pairs(
     """
     from retrieval.filters import CHUNK
 
-    chain = _chain(filters, languages)
+    chain = chain_of(filters, languages)
     rows = _rows(file)
     with report_progress("pairs", show=progress) as done, _writer(dropped) as drop:
         while some := list(islice(rows, CHUNK)):
@@ -69,10 +69,10 @@ def filter_pairs(
                 else:
                     drop(row.line, verdict)
             done(len(some))
-    _report(chain, as_json)
+    report_dropped(chain, as_json)
 
 
-def _chain(filters: str | None, languages: str | None) -> FilterChain:
+def chain_of(filters: str | None, languages: str | None) -> FilterChain:
     """:raises InputError: if a filter is named twice."""
     from retrieval.filters import DEFAULT_FILTERS, FilterChain, parse_filter
 
@@ -116,7 +116,7 @@ def _writer(path: Path | None) -> Iterator[Callable[[str, Verdict], None]]:
         yield drop
 
 
-def _report(chain: FilterChain, as_json: bool) -> None:
+def report_dropped(chain: FilterChain, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"kept": chain.kept, "dropped": chain.dropped}), file=sys.stderr)
         return

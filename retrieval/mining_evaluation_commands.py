@@ -132,7 +132,10 @@ def evaluate_mining(
 
 
 def _read_sets(
-    names: tuple[str, str, str], mined: str | None, others: Sequence[str], others_mined: Sequence[str]
+    names: tuple[str, str, str],
+    mined: str | None,
+    others: Sequence[str],
+    others_mined: Sequence[str],
 ) -> list[_Set]:
     """The set that is scored, then those that choose the threshold."""
     if len(others_mined) != (len(others) if mined is not None else 0):

@@ -79,7 +79,11 @@ class Vectors:
 
     def block(self, start: int, stop: int) -> Rows:
         """Rows ``start`` to ``stop`` as unit rows of float32, shape (at most stop - start, dim)."""
-        rows = self.rows[start:stop]
+        return self.take(slice(start, stop))
+
+    def take(self, part: slice | NDArray[np.int64]) -> Rows:
+        """These rows as unit rows of float32, shape (rows, dim)."""
+        rows = self.rows[part]
         return np.asarray(rows) if rows.dtype == np.float32 else _widen(rows)
 
     def blocks(self, size: int = BLOCK_ROWS) -> Iterator[Rows]:
