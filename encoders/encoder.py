@@ -238,6 +238,15 @@ class Encoder:
         """How many pieces each sentence has, special ones left out; nothing is encoded."""
         return [len(subwords.ids) for subwords in self._splitter.words(sentences)]
 
+    def sentence_piece_counts(
+        self, texts: Sequence[str], *, prefix: str | None = None
+    ) -> list[int]:
+        """The same of raw sentences with ``prefix`` before them, as :meth:`sentences` reads them.
+
+        :param prefix: ``None`` for the model's preset.
+        """
+        return [len(subwords.ids) for subwords in self._prefixed(texts, prefix)]
+
     def pieces_of_layers(
         self,
         sentences: Sequence[Sequence[str]],

@@ -28,12 +28,20 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SHOWN = 80
 """Characters of a refused value that are shown back."""
-UNKNOWN_FIELD = "unknown_field"
-"""The type of pydantic error for a field that a request may not have; see schemas.py."""
+SAYS_ALL = "says_all"
+"""The type of pydantic error whose message needs no more; see schemas/fields.py."""
 
 
 class UnknownIndexError(UnknownNameError):
     """An index that is not there."""
+
+
+class UnknownSentenceError(UnknownNameError):
+    """A sentence that an index does not have."""
+
+
+class UnknownSnapshotError(UnknownNameError):
+    """A snapshot that is not there."""
 
 
 class ReadOnlyError(BitextError):
@@ -56,6 +64,15 @@ class Kind(NamedTuple):
 KINDS: dict[type[BitextError], Kind] = {
     UnknownIndexError: Kind(
         "unknown-index", 404, "Unknown index", "There is no index of that name; GET /indexes."
+    ),
+    UnknownSentenceError: Kind(
+        "unknown-sentence", 404, "Unknown sentence", "The index has no sentence with that id."
+    ),
+    UnknownSnapshotError: Kind(
+        "unknown-snapshot",
+        404,
+        "Unknown snapshot",
+        "There is no such snapshot; GET /indexes/{name}/snapshots.",
     ),
     UnknownNameError: Kind(
         "unknown-name",
@@ -186,17 +203,27 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"field '{field}' is missing" if field else "the request needs a JSON body"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == UNKNOWN_FIELD:
+    if error["type"] == SAYS_ALL:
         return f"field '{field}': {message}" if field else str(message)
     if error["type"] == "model_attributes_type":
         message = "expected a JSON object"
     where = f"field '{field}': " if field else ""
-    came = json.dumps(error["input"], ensure_ascii=False, default=str)
-    shown = came if len(came) <= SHOWN else came[:SHOWN] + "…"
-    return f"{where}{message[0].lower()}{message[1:]}, got {shown}"
+    return f"{where}{message[0].lower()}{message[1:]}, got {_shown(error['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """The start of what came."""
+    try:
+        came = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "what is nested too deeply"
+    return came if len(came) <= SHOWN else came[:SHOWN] + "…"
 
 
 def _field(loc: Sequence[str | int]) -> str:
-    """The place in the request without what FastAPI and pydantic add to it."""
+    """The place in the request without what FastAPI and pydantic add to it.
+
+    Where a field may hold things of several kinds, pydantic names the kind: ours are in brackets.
+    """
     _, *rest = loc
-    return ".".join(str(part) for part in rest if part not in ("text", "words"))
+    return ".".join(str(part) for part in rest if not str(part).startswith("("))

@@ -18,6 +18,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
+    from retrieval.addition import Entry
     from retrieval.text_index import TextIndex
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -92,16 +93,12 @@ class Indexes:
         centring = centring_of(encoder, layer, pooling, centring)
         pooling = pooling or encoder.preset.retrieval.pooling
         with self._lock:
-            path = self._changeable(name)
+            path = self.check_changeable(name)
             if _stamp(path) is not None:
                 index = self.get(name)
                 _check_same(index, name, encoder, layer, pooling, centring)
                 return index, False
-            if len(self.names()) >= self._max_indexes:
-                raise TooLargeError(
-                    f"there are {self._max_indexes} indexes, as many as there may be "
-                    "(BITEXT_MAX_INDEXES)"
-                )
+            self._check_room()
             make_folder(self.folder)
             with self.named(name):
                 TextIndex.create(path, encoder, layer=layer, pooling=pooling, centring=centring)
@@ -112,37 +109,77 @@ class Indexes:
         from retrieval.text_index import TextIndex
 
         with self._lock:
-            path = self._changeable(name)
+            path = self.check_changeable(name)
             if _stamp(path) is None:
                 raise UnknownIndexError(f"there is no index '{name}'")
             self._loaded.pop(name, None)
             with self.named(name):
                 TextIndex.drop(path)
 
-    def add(
-        self, name: str, texts: Sequence[str], *, language: str, encoder: Encoder, too_long: str
-    ) -> list[int]:
-        """Add sentences to the index ``name``; their ids.
+    @contextmanager
+    def reading(self, name: str) -> Iterator[TextIndex]:
+        """The index ``name``, to be looked at; errors of the block speak of it by name.
 
-        :raises TooLargeError: if it would have more sentences than an index may have.
+        :raises UnknownIndexError: if there is none.
         """
-        self._changeable(name)
         index = self.get(name)
-        count = index.count()
-        if count + len(texts) > self._max_sentences:
-            raise TooLargeError(
-                f"index '{name}' has {count} sentences and would have more than "
-                f"{self._max_sentences} (BITEXT_MAX_INDEX_SENTENCES)"
-            )
         with self.named(name):
-            ids = index.add(
-                texts,
-                language=language,
-                encoder=encoder,
-                too_long=too_long,
-                limit=self._max_sentences,
-            )
-        return ids
+            yield index
+
+    @contextmanager
+    def changing(self, name: str) -> Iterator[TextIndex]:
+        """The same, to be written to.
+
+        :raises ReadOnlyError: if it belongs to the service.
+        """
+        self.check_changeable(name)
+        with self.reading(name) as index:
+            yield index
+
+    def write(
+        self,
+        name: str,
+        rows: Sequence[Entry],
+        *,
+        encoder: Encoder,
+        too_long: str,
+        replace: bool = False,
+    ) -> list[int]:
+        """Add sentences to the index ``name``, or let them take the place of others; their ids.
+
+        :param replace: every row has an id, and is put where that is.
+        :raises TooLargeError: if the index would have more sentences than it may have.
+        """
+        most = self._max_sentences
+        with self.changing(name) as index:
+            count = index.count()
+            if not replace and count + len(rows) > most:
+                raise self._full(name, count)
+            try:
+                return index.add_mixed(
+                    rows, encoder=encoder, too_long=too_long, limit=most, replace=replace
+                )
+            except TooLargeError:
+                raise self._full(name, index.count()) from None
+
+    def restore(self, name: str, snapshot: Path) -> None:
+        """Make the index ``name`` what a snapshot holds, in one step, whether it is there or not.
+
+        :raises MismatchError: if a file of the snapshot is damaged.
+        :raises TooLargeError: if it would be one index more than there may be.
+        """
+        from retrieval.text_index import TextIndex
+
+        path = self.check_changeable(name)
+        is_there = _stamp(path) is not None
+        if not is_there:
+            self._check_room()
+        make_folder(self.folder)
+        with self.named(name):
+            index = TextIndex.restore(snapshot, path, overwrite=is_there)
+        stamp = _stamp(path)
+        with self._lock:
+            self._loaded[name] = _Loaded(index, stamp)
 
     @contextmanager
     def named(self, name: str) -> Iterator[None]:
@@ -154,7 +191,33 @@ class Indexes:
             if isinstance(error, MismatchError):
                 self._loaded.pop(name, None)  # changed on the disk: read it again next time
             sentence = str(error).replace(f"{folder}/", "").replace(str(folder), f"'{name}'")
+            if sentence == str(error):
+                raise
             raise type(error)(sentence) from error
+
+    def check_changeable(self, name: str) -> Path:
+        """The folder of the index ``name``, be it there or not.
+
+        :raises UnknownIndexError: if no index may be called so.
+        :raises ReadOnlyError: if it belongs to the service.
+        """
+        path = self._path(name)
+        if name == SAMPLE:
+            raise ReadOnlyError(f"index '{SAMPLE}' belongs to the service and cannot be changed")
+        return path
+
+    def _full(self, name: str, count: int) -> TooLargeError:
+        return TooLargeError(
+            f"index '{name}' has {count} sentences and would have more than "
+            f"{self._max_sentences} (BITEXT_MAX_INDEX_SENTENCES)"
+        )
+
+    def _check_room(self) -> None:
+        if len(self.names()) >= self._max_indexes:
+            raise TooLargeError(
+                f"there are {self._max_indexes} indexes, as many as there may be "
+                "(BITEXT_MAX_INDEXES)"
+            )
 
     def _load(self, path: Path) -> TextIndex:
         from retrieval.text_index import TextIndex
@@ -169,12 +232,6 @@ class Indexes:
         if not NAME.fullmatch(name):
             raise UnknownIndexError(f"there is no index '{name}'")
         return self.folder / name
-
-    def _changeable(self, name: str) -> Path:
-        path = self._path(name)
-        if name == SAMPLE:
-            raise ReadOnlyError(f"index '{SAMPLE}' belongs to the service and cannot be changed")
-        return path
 
 
 def make_folder(folder: Path) -> None:

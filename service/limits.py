@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitext.errors import InputError, TooLargeError
-from service.schemas import Pair
+from service.schemas.align import Pair
+from service.schemas.mining import MineRequest
+from service.schemas.search import SearchRequest
+from service.schemas.sentences import NewSentence
 from service.settings import PREFIX, Settings
 
 
@@ -26,9 +29,18 @@ def check_words(where: str, count: int, settings: Settings) -> None:
     _check(f"{where}: {count} words", count, "max_words", settings)
 
 
-def check_cells(cells: int, settings: Settings) -> None:
-    """:raises TooLargeError: if the matrices of ``detail`` have too many cells, words by words."""
-    _check(f"field 'detail': {cells} cells, words by words,", cells, "max_cells", settings)
+def check_cells(cells: int, methods: int, settings: Settings, *, detail: bool) -> None:
+    """:raises TooLargeError: if there would be too many cells, words by words, of all pairs.
+
+    A method may link every two words of a pair.
+
+    :param detail: whether the answer has matrices of them too.
+    """
+    if detail:
+        what = f"field 'detail': {cells} cells, words by words,"
+        _check(what, cells, "max_detail_cells", settings)
+    of = f" of {methods} methods" if methods > 1 else ""
+    _check(f"{cells * methods} cells, words by words{of},", cells * methods, "max_cells", settings)
 
 
 def check_queries(queries: Sequence[str], settings: Settings) -> None:
@@ -36,23 +48,80 @@ def check_queries(queries: Sequence[str], settings: Settings) -> None:
     _check_texts("queries", "query", queries, "max_queries", settings)
 
 
-def check_sentences(sentences: Sequence[str], settings: Settings) -> None:
+def check_searches(searches: Sequence[SearchRequest], settings: Settings) -> None:
+    """The same for several searches, whose queries are counted together."""
+    if not searches:
+        raise InputError("field 'searches': expected at least one search, got none")
+    queries = [query for search in searches for query in search.each()]
+    for number, search in enumerate(searches):
+        check_k(search.k, settings, f"searches.{number}.k")
+        if not search.each():
+            raise InputError(
+                f"field 'searches.{number}.queries': expected at least one query, got none"
+            )
+    check_queries(queries, settings)
+
+
+def check_sentences(sentences: Sequence[NewSentence], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many sentences to add at once, or one is too long."""
-    _check_texts("sentences", "sentence", sentences, "max_sentences", settings)
+    texts = [sentence.text for sentence in sentences]
+    _check_texts("sentences", "sentence", texts, "max_sentences", settings)
 
 
-def check_k(k: int, settings: Settings) -> None:
+def check_inputs(texts: Sequence[str], settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many texts to embed at once, or one is too long."""
+    _check_texts("input", "text", texts, "max_inputs", settings, some="texts")
+
+
+def check_mined(request: MineRequest, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many sentences to mine, or one is too long."""
+    check_k(request.k, settings)
+    for side, texts in (("source", request.source), ("target", request.target)):
+        limit = settings.max_mine_sentences
+        if len(texts) > limit:
+            raise TooLargeError(
+                f"{len(texts)} {side} sentences are more than the {limit} that are taken "
+                f"({PREFIX}MAX_MINE_SENTENCES); the command 'bitext mine' takes any number"
+            )
+        some = f"{side} sentences"
+        _check_texts(side, f"{side} sentence", texts, "max_mine_sentences", settings, some=some)
+
+
+def check_ids(ids: Sequence[int], field: str, settings: Settings) -> None:
+    """:param field: the limit.
+    :raises TooLargeError: if there are too many.
+    """
+    if not ids:
+        raise InputError("field 'ids': expected at least one id, got none")
+    _check(f"{len(ids)} ids", len(ids), field, settings)
+
+
+def check_page(limit: int, settings: Settings) -> None:
+    """:raises InputError: if ``limit`` is larger than it may be."""
+    if limit > settings.max_page:
+        raise InputError(
+            f"field 'limit': at most {settings.max_page} ({PREFIX}MAX_PAGE), got {limit}"
+        )
+
+
+def check_k(k: int, settings: Settings, field: str = "k") -> None:
     """:raises InputError: if ``k`` is larger than it may be."""
     if k > settings.max_k:
-        raise InputError(f"field 'k': at most {settings.max_k} ({PREFIX}MAX_K), got {k}")
+        raise InputError(f"field '{field}': at most {settings.max_k} ({PREFIX}MAX_K), got {k}")
 
 
 def _check_texts(
-    field: str, one: str, texts: Sequence[str], limit: str, settings: Settings
+    field: str,
+    one: str,
+    texts: Sequence[str],
+    limit: str,
+    settings: Settings,
+    *,
+    some: str | None = None,
 ) -> None:
     if not texts:
         raise InputError(f"field '{field}': expected at least one {one}, got none")
-    _check(f"{len(texts)} {field}", len(texts), limit, settings)
+    _check(f"{len(texts)} {some or field}", len(texts), limit, settings)
     for number, text in enumerate(texts, 1):
         characters = f"{one} {number}: {len(text)} characters"
         _check(characters, len(text), "max_characters", settings)

@@ -59,23 +59,34 @@ class Settings(BaseModel):
 
     data_dir: Path = Field(default_factory=_user_data)
     index_dir: Path | None = None  # default: indexes/ in data_dir
+    snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
 
     max_body_bytes: PositiveInt = 4 * 2**20
     max_characters: PositiveInt = 10_000  # in one text, or in the words of one side together
     max_words: PositiveInt = 1_000  # on one side of a pair
     max_pairs: PositiveInt = 256  # in one request
-    max_cells: PositiveInt = 250_000  # words by words, of all pairs whose details are asked for
+    max_cells: PositiveInt = 1_000_000  # words by words, of all pairs and methods of a request
+    max_detail_cells: PositiveInt = 250_000  # words by words, of all pairs asked for in detail
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
-    max_sentences: PositiveInt = 10_000  # added by one request
+    max_inputs: PositiveInt = 2_048  # texts to embed in one request
+    max_mine_sentences: PositiveInt = 2_000  # on one side of one request
+    max_sentences: PositiveInt = 10_000  # added, or deleted by id, by one request
+    max_page: PositiveInt = 1_000  # sentences of an index in one answer
     max_indexes: PositiveInt = 100
     max_index_sentences: PositiveInt = 1_000_000  # in one index; they are held in memory
+    max_snapshots: PositiveInt = 20  # of all indexes together
 
     @property
     def indexes(self) -> Path:
         """The folder that holds one folder an index."""
         return (self.index_dir or self.data_dir / "indexes").expanduser()
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder that holds one folder an index, which holds its snapshots."""
+        return (self.snapshot_dir or self.data_dir / "snapshots").expanduser()
 
     @property
     def model_names(self) -> tuple[str, ...]:

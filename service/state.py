@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, Request
 
@@ -14,6 +17,7 @@ from service.indexes import Indexes, make_folder
 from service.models import Models
 from service.samples import SAMPLE, keep_sample
 from service.settings import Settings
+from service.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from retrieval.text_index import TextIndex
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class State:
@@ -30,6 +37,8 @@ class State:
         self.settings = settings
         self.models = Models(settings, registry)
         self.indexes = Indexes(settings)
+        self.snapshots = Snapshots(settings, self.indexes)
+        self._copies = anyio.CapacityLimiter(1)
         self.ready = False
         self.failure: Exception | None = None
 
@@ -58,6 +67,12 @@ class State:
             raise NotReadyError(f"model '{self.settings.model}' is being loaded")
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
+
+    async def copying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function``, which copies a whole index, in a thread; one at a time, others wait
+        without holding a thread."""
+        call = functools.partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._copies)
 
     def encoder_of(self, index: TextIndex) -> Encoder:
         """The encoder that ``index`` was built with, for use in a thread.

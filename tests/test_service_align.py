@@ -20,8 +20,9 @@ from bitext.types import SentencePair
 from encoders.encoder import TOO_LONG, Encoder
 from encoders.pooling import SENTENCE_POOLINGS
 from encoders.registry import ModelRegistry
-from service import schemas
 from service.app import create_app
+from service.schemas import fields
+from service.schemas.align import AlignRequest
 from service.settings import Settings
 
 EN = ["the", "house", "is", "small"]
@@ -39,7 +40,7 @@ def client(
         max_pairs=50,
         max_words=300,
         max_characters=1000,
-        max_cells=100,
+        max_detail_cells=100,
     )
     with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
         yield client
@@ -310,7 +311,7 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
             },
             413,
             "field 'detail': 101 cells, words by words, are more than the 100 that are taken "
-            "(BITEXT_MAX_CELLS)",
+            "(BITEXT_MAX_DETAIL_CELLS)",
         ),
         ({"unit": "letter"}, 422, "unknown unit 'letter'; choose one of: piece, word"),
         ({"layer": 99}, 422, "model '{model}' has no layer 99; choose one from 0 to 2"),
@@ -360,10 +361,10 @@ def test_the_schema_knows_the_choices_of_the_code(client: TestClient) -> None:
     # no such method, nothing behind the colon, a method that has no settings
     for text in ("itermx:alpha=0.8", "itermax:", "argmax:alpha=0.8"):
         assert not re.search(pattern, text)
-    assert get_args(schemas.TooLong) == TOO_LONG
-    assert get_args(schemas.Pooling) == SENTENCE_POOLINGS
+    assert get_args(fields.TooLong) == TOO_LONG
+    assert get_args(fields.Pooling) == SENTENCE_POOLINGS
 
 
-@pytest.mark.parametrize("example", schemas.AlignRequest.model_json_schema()["examples"])
+@pytest.mark.parametrize("example", AlignRequest.model_json_schema()["examples"])
 def test_the_examples_of_the_documentation_work(client: TestClient, example: Any) -> None:
     assert align(client, **example)["alignments"]

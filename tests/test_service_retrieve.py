@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from encoders.encoder import Encoder
 from encoders.pooling import Vectors
 from encoders.registry import ModelRegistry
 from retrieval.text_index import TextIndex
-from service import schemas
 from service.app import create_app
 from service.samples import keep_sample, read_sample
 from service.settings import Settings
@@ -225,17 +223,6 @@ def test_a_query_too_long_for_the_model_is_refused_or_taken_in_windows(
     refused = client.post("/retrieve", json=request)
     assert "query 2 has " in detail(refused, 422)
     assert len(retrieve(client, **request, too_long="windows")) == 2
-
-
-def test_the_examples_of_the_documentation_work(client: TestClient) -> None:
-    def example(kind: type[BaseModel]) -> Any:
-        return kind.model_json_schema()["examples"][0]
-
-    assert len(retrieve(client, **example(schemas.RetrieveRequest))[0]) == 5
-    assert client.put("/indexes/tried", json=example(schemas.IndexSettings)).status_code == 201
-    added = client.post("/indexes/tried/sentences", json=example(schemas.AddRequest))
-    assert added.status_code == 201
-    client.delete("/indexes/tried")
 
 
 # --- indexes

@@ -10,7 +10,14 @@ from fastapi import APIRouter
 from bitext.types import Alignment, SentencePair
 from service.limits import check_cells, check_pairs, check_words
 from service.openapi import BODY, problems
-from service.schemas import AlignedPair, AlignRequest, AlignResponse, Link, MethodAnswer, Side
+from service.schemas.align import (
+    AlignedPair,
+    AlignRequest,
+    AlignResponse,
+    Link,
+    MethodAnswer,
+    Side,
+)
 from service.state import State, StateOf
 
 if TYPE_CHECKING:
@@ -63,9 +70,8 @@ def _align(request: AlignRequest, state: State) -> AlignResponse:
         )
         for number, pair in enumerate(request.each(), 1)
     ]
-    if request.detail:
-        cells = sum(len(source.words) * len(target.words) for source, target in sides)
-        check_cells(cells, state.settings)
+    cells = sum(len(source.words) * len(target.words) for source, target in sides)
+    check_cells(cells, len(request.methods or [1]), state.settings, detail=request.detail)
     aligner = _aligner(request, state)
     methods = request.methods or [aligner.method]
     pairs = [SentencePair(source.words, target.words) for source, target in sides]

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from service.errors import KINDS
 from service.openapi import Problem, problems
-from service.schemas import Status
+from service.schemas.health import Status
 from service.state import StateOf
 
 router = APIRouter(tags=["health"])

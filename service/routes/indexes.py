@@ -1,12 +1,12 @@
-"""``/indexes``: make, look at, fill and remove indexes."""
+"""``/indexes``: make, look at and remove indexes."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from service.limits import check_sentences
 from service.openapi import BODY, problems
-from service.schemas import AddRequest, AddResponse, IndexInfo, IndexList, IndexName, IndexSettings
+from service.schemas.fields import IndexName
+from service.schemas.indexes import IndexInfo, IndexList, IndexSettings
 from service.state import State, StateOf
 
 router = APIRouter(prefix="/indexes", tags=["indexes"])
@@ -17,13 +17,13 @@ _DEFAULT = IndexSettings()
 @router.get("", summary="List indexes", responses=problems(409))
 def list_indexes(state: StateOf) -> IndexList:
     """All indexes, by name."""
-    return IndexList(indexes=[_info(name, state) for name in state.indexes.names()])
+    return IndexList(indexes=[info(name, state) for name in state.indexes.names()])
 
 
 @router.get("/{name}", summary="Look at an index", responses=problems(404, 409, 422))
 def get_index(name: str, state: StateOf) -> IndexInfo:
     """What an index was built with and what it holds."""
-    return _info(name, state)
+    return info(name, state)
 
 
 @router.put(
@@ -39,11 +39,11 @@ async def put_index(
     name: IndexName, state: StateOf, response: Response, settings: IndexSettings = _DEFAULT
 ) -> IndexInfo:
     """Make an empty index. Asking again with the same settings changes nothing (200)."""
-    info, is_new = await state.models.run(_create, name, settings, state)
+    made, is_new = await state.models.run(_create, name, settings, state)
     if is_new:
         response.status_code = 201
         response.headers["Location"] = f"/indexes/{name}"
-    return info
+    return made
 
 
 @router.delete(
@@ -54,24 +54,25 @@ async def put_index(
     responses=problems(403, 404, 422),
 )
 def delete_index(name: str, state: StateOf) -> None:
-    """Remove an index and its sentences."""
+    """Remove an index and its sentences. Its snapshots stay."""
     state.indexes.delete(name)
 
 
-@router.post(
-    "/{name}/sentences",
-    status_code=201,
-    summary="Add sentences",
-    responses=problems(*BODY, 403, 404, 409, 503),
-)
-async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddResponse:
-    """Add sentences of one language to an index: all of them, or on an error none.
-
-    A centred index takes the language's mean from the first sentences it is given, of which there
-    must then be at least ten.
-    """
-    check_sentences(request.sentences, state.settings)
-    return await state.models.run(_add, name, request, state)
+def info(name: str, state: State) -> IndexInfo:
+    """What an answer says of the index ``name``; for use in a thread."""
+    with state.indexes.reading(name) as index:
+        own = index.manifest
+        return IndexInfo(
+            name=name,
+            model=own.model,
+            fingerprint=own.fingerprint,
+            layer=own.layer,
+            pooling=own.pooling,
+            centring=index.centring,
+            dim=own.dim,
+            count=index.count(),
+            languages=dict(index.languages),
+        )
 
 
 def _create(name: str, settings: IndexSettings, state: State) -> tuple[IndexInfo, bool]:
@@ -82,31 +83,4 @@ def _create(name: str, settings: IndexSettings, state: State) -> tuple[IndexInfo
         pooling=settings.pooling,
         centring=settings.centring,
     )
-    return _info(name, state), is_new
-
-
-def _add(name: str, request: AddRequest, state: State) -> AddResponse:
-    encoder = state.encoder_of(state.indexes.get(name))
-    ids = state.indexes.add(
-        name,
-        request.sentences,
-        language=request.language,
-        encoder=encoder,
-        too_long=request.too_long,
-    )
-    return AddResponse(ids=ids, count=state.indexes.get(name).count())
-
-
-def _info(name: str, state: State) -> IndexInfo:
-    index = state.indexes.get(name)
-    return IndexInfo(
-        name=name,
-        model=index.manifest.model,
-        fingerprint=index.manifest.fingerprint,
-        layer=index.manifest.layer,
-        pooling=index.manifest.pooling,
-        centring=index.centring,
-        dim=index.manifest.dim,
-        count=index.count(),
-        languages=dict(index.languages),
-    )
+    return info(name, state), is_new

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from aligners.explanations import EXPLANATIONS
 from aligners.methods import settings_of
 from service.openapi import problems
-from service.schemas import MethodInfo, MethodList
+from service.schemas.methods import MethodInfo, MethodList
 from service.state import State, StateOf
 
 router = APIRouter(tags=["align"])

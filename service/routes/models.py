@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.schemas import ModelInfo, ModelList
+from service.schemas.models import ModelInfo, ModelList
 from service.state import StateOf
 
 router = APIRouter(tags=["models"])

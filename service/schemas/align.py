@@ -1,32 +1,26 @@
-"""What requests must hold and what answers do. Size limits are the operator's: see limits.py."""
+"""``POST /align``: pairs of sentences, and links between their words."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     FailFast,
     Field,
-    StringConstraints,
     Tag,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from aligners.aligner import UNITS
 from aligners.methods import MATCHERS, settings_of
 from aligners.similarity import SIMILARITIES
-from bitext.errors import choose_from
-from service.errors import SHOWN, UNKNOWN_FIELD
+from service.schemas.fields import Body, Layer, ModelName, Short, Text, Texts, TooLongField
 
-Short = Annotated[str, StringConstraints(max_length=200)]
 _WITH_SETTINGS = "|".join(name for name in sorted(MATCHERS) if settings_of(name).model_fields)
 # Names of the code's own tables: what is not among them is refused there, naming all.
 Method = Annotated[
@@ -50,30 +44,16 @@ Method = Annotated[
 Methods = TypeAliasType("Methods", Annotated[list[Method], FailFast()])
 Similarity = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(SIMILARITIES)})]
 Unit = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(UNITS)})]
-TooLong = Literal["error", "windows"]
-Pooling = Literal["mean", "cls", "max"]
-
-
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
-
-
-def _text(value: str) -> str:
-    if found := _NO_TEXT.search(value):
-        what = "a NUL" if found[0] == "\0" else "half of a surrogate pair"
-        raise ValueError(f"character {found.start() + 1} is {what}, not text")
-    return value
 
 
 def _kind_of_side(value: object) -> str | None:
     if isinstance(value, str):
-        return "text"
-    return "words" if isinstance(value, list) else None
+        return "(text)"
+    return "(words)" if isinstance(value, list) else None
 
 
-Text = Annotated[str, AfterValidator(_text)]
-Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])
 Side = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[Texts, Tag("words")],
+    Annotated[Text, Tag("(text)")] | Annotated[Texts, Tag("(words)")],
     Discriminator(
         _kind_of_side,
         custom_error_type="side",
@@ -81,47 +61,6 @@ Side = Annotated[
     ),
     Field(description="Raw text, which is segmented, or a list of words, taken as they are."),
 ]
-IndexName = Annotated[
-    str,
-    Field(
-        description="Small letters, digits, hyphens and underscores.",
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
-    ),
-]
-Layer = Annotated[
-    int | None,
-    Field(ge=0, description="Whose hidden states are compared, 0 to n; none: the model's own."),
-]
-ModelName = Annotated[
-    Short | None, Field(description="One of the names at /models; none: the default.")
-]
-TooLongField = Annotated[
-    TooLong,
-    Field(description="A sentence longer than the model: an error, or overlapping windows."),
-]
-Language = Annotated[
-    Short, Field(description="A language tag such as de or zh-Hant.", min_length=1)
-]
-
-
-class Body(BaseModel):
-    """A request: no other fields, no guessing of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_fields(cls, values: Any) -> Any:
-        """Tell the first unknown field; pydantic would collect all, however many somebody sends."""
-        if isinstance(values, dict):
-            for name in values:
-                if name not in cls.model_fields:
-                    sentence = choose_from("field", name[:SHOWN], cls.model_fields)
-                    raise PydanticCustomError(UNKNOWN_FIELD, "{sentence}", {"sentence": sentence})
-        return values
-
-
-# --- align
 
 
 class Pair(Body):
@@ -272,149 +211,3 @@ class AlignResponse(BaseModel):
     method: str = Field(description="With methods, the first.")
     layer: int
     temperature: float | None = Field(None, description="With detail: that of the probabilities.")
-
-
-class MethodInfo(BaseModel):
-    """A way to choose links."""
-
-    name: str
-    group: str = Field(description="A heading to show it under.")
-    explanation: str
-    settings: dict[str, Any] = Field(description="What may be set, with the defaults.")
-
-
-class MethodList(BaseModel):
-    """All methods, in an order to show them in."""
-
-    default: str = Field(description="The one that suits the default model.")
-    methods: list[MethodInfo]
-
-
-# --- retrieve
-
-
-class RetrieveRequest(Body):
-    """Queries against one index."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"index": "sample", "queries": ["Where there is smoke there is fire."], "k": 5}
-            ]
-        }
-    )
-
-    index: Short
-    queries: Texts
-    k: int = Field(5, ge=1, description="How many sentences to find for each query.")
-    language: Language | None = Field(
-        None, description="Of the queries; needed where the index is centred."
-    )
-    threshold: float | None = Field(
-        None, ge=-1, le=1, description="The least cosine of a hit; none: the model's own, if any."
-    )
-    too_long: TooLongField = "error"
-
-
-class Hit(BaseModel):
-    """A sentence that was found, and its cosine to the query."""
-
-    id: int
-    text: str
-    score: float
-    language: str
-
-
-class RetrieveResponse(BaseModel):
-    """For each query, in order, the sentences nearest to it, best first."""
-
-    results: list[list[Hit]]
-
-
-# --- indexes
-
-
-class IndexSettings(Body):
-    """What an index is built with. It cannot be changed later."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"centring": False}]})
-
-    model: ModelName = None
-    layer: Layer = None
-    pooling: Pooling | None = Field(None, description="Of pieces; none: the model's own.")
-    centring: bool | None = Field(
-        None,
-        description="Take each language's mean away; queries must then name theirs. None: as "
-        "suits the model.",
-    )
-
-
-class IndexInfo(BaseModel):
-    """An index, what it was built with, and what it holds."""
-
-    name: str
-    model: str
-    fingerprint: str = Field(description="Of the weights and the tokenizer.")
-    layer: int
-    pooling: str
-    centring: bool
-    dim: int
-    count: int = Field(description="Sentences it holds.")
-    languages: dict[str, int] = Field(description="How many of them are of each language.")
-
-
-class IndexList(BaseModel):
-    """All indexes, by name."""
-
-    indexes: list[IndexInfo]
-
-
-class AddRequest(Body):
-    """Sentences of one language."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"sentences": ["Guten Morgen!", "Wie geht es dir?"], "language": "de"}]
-        }
-    )
-
-    sentences: Texts
-    language: Language
-    too_long: TooLongField = "error"
-
-
-class AddResponse(BaseModel):
-    """The ids of the new sentences, in order."""
-
-    ids: list[int]
-    count: int = Field(description="Sentences the index now holds.")
-
-
-# --- models, health
-
-
-class ModelInfo(BaseModel):
-    """A model in memory."""
-
-    name: str
-    revision: str | None
-    fingerprint: str
-    dtype: str
-    device: str
-    layers: int
-    dim: int
-    bytes: int = Field(description="Memory its weights take.")
-
-
-class ModelList(BaseModel):
-    """The models that requests may name, and those that are loaded."""
-
-    default: str
-    available: list[str]
-    loaded: list[ModelInfo]
-
-
-class Status(BaseModel):
-    """How the service is."""
-
-    status: str

@@ -1,0 +1,145 @@
+"""Mining among the sentences of one request, as ``bitext mine`` does it between two files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitext.errors import InputError, TooLongError
+from service.schemas.mining import MinedPair, MineRequest, MineResponse
+
+if TYPE_CHECKING:
+    from encoders.encoder import Encoder
+    from retrieval.manifest import Space
+    from retrieval.mining import BitextMiner
+    from retrieval.vectors import Rows
+
+SIDES = ("source", "target")
+NOTHING = -1
+
+
+class _Side(NamedTuple):
+    """The different sentences of a side, and how they stand in its list."""
+
+    texts: list[str]
+    places: list[int]
+    """Of each, where it stood first."""
+    rows: NDArray[np.int64]
+    """Of each item of the list, which sentence it is; ``NOTHING`` for an empty one."""
+
+
+def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
+    """The pairs of ``request``, best first, or the scores of all of them in order.
+
+    :raises UnknownNameError: if there is no such margin, mode, pooling, layer or centring.
+    :raises InputError: if a side has no sentence, or there are too few to centre by.
+    :raises TooLongError: if a sentence has more pieces than the model takes, and may not.
+    """
+    from retrieval.encoding import space_of
+    from retrieval.mining import BitextMiner
+
+    miner = BitextMiner(
+        margin=request.margin, mode=request.mode, k=request.k, threshold=request.threshold
+    )
+    _check_scored(request)
+    space = space_of(encoder, request.layer, request.pooling, prefix=request.prefix)
+    sides = [_side(name, getattr(request, name)) for name in SIDES]
+    vectors = [
+        _encode(encoder, side, space, name, request.too_long)
+        for name, side in zip(SIDES, sides, strict=True)
+    ]
+    if request.centring is not None:
+        vectors = _centred(vectors, request.centring, space, encoder.dim)
+    found = _scored if request.score_only else _mined
+    matches = list(found(miner, sides, vectors))
+    return MineResponse(matches=matches, model=encoder.name, layer=space.layer)
+
+
+def _check_scored(request: MineRequest) -> None:
+    if not request.score_only:
+        return
+    if request.threshold is not None:
+        raise InputError("field 'threshold': score_only scores all pairs; it leaves none out")
+    if len(request.source) != len(request.target):
+        raise InputError(
+            f"{len(request.source)} source and {len(request.target)} target sentences cannot be "
+            "paired one by one, as score_only does"
+        )
+
+
+def _side(name: str, given: Sequence[str]) -> _Side:
+    """:raises InputError: if nothing is in any of the sentences."""
+    number_of: dict[str, int] = {}
+    places = []
+    rows = np.full(len(given), NOTHING, np.int64)
+    for place, text in enumerate(given):
+        if not text.strip():
+            continue
+        if text not in number_of:
+            number_of[text] = len(number_of)
+            places.append(place)
+        rows[place] = number_of[text]
+    if not places:
+        raise InputError(f"field '{name}' has no sentence with anything in it")
+    return _Side(list(number_of), places, rows)
+
+
+def _encode(encoder: Encoder, side: _Side, space: Space, name: str, too_long: str) -> Rows:
+    """Shape (sentences, dim), in the chunks in which the command encodes a file.
+
+    Batches of other sentences may round otherwise.
+    """
+    from retrieval.encoding import chunks, encode
+
+    parts: list[Rows] = []
+    before = 0
+    for chunk in chunks(side.texts):
+        try:
+            parts.append(encode(encoder, chunk, space, too_long=too_long))
+        except TooLongError as error:
+            row = before + error.sentence
+            raise error.called(f"{name} sentence {side.places[row] + 1}") from None
+        before += len(chunk)
+    return np.concatenate(parts)
+
+
+def _centred(vectors: Sequence[Rows], kind: str, space: Space, dim: int) -> list[Rows]:
+    from retrieval.centring import fit_centring
+
+    named = dict(zip(SIDES, vectors, strict=True))
+    centring = fit_centring(kind, {side: [rows] for side, rows in named.items()}, space, dim=dim)
+    return [centring.apply(rows, side) for side, rows in named.items()]
+
+
+def _mined(
+    miner: BitextMiner, sides: Sequence[_Side], vectors: Sequence[Rows]
+) -> Iterator[MinedPair]:
+    """Without pairs of which a side has no pieces: everything is equally far from it."""
+    source, target = sides
+    of_source, of_target = vectors
+    for match in miner.mine(of_source, of_target):
+        if of_source[match.source].any() and of_target[match.target].any():
+            yield MinedPair(
+                source=source.places[match.source],
+                target=target.places[match.target],
+                score=round(match.score, 6),
+            )
+
+
+def _scored(
+    miner: BitextMiner, sides: Sequence[_Side], vectors: Sequence[Rows]
+) -> Iterator[MinedPair]:
+    from retrieval.mining import score_pairs
+
+    of_source, of_target = vectors
+    rows = np.stack([side.rows for side in sides], axis=1)
+    are_there = (rows != NOTHING).all(axis=1)
+    scores = np.full(len(rows), np.nan)
+    scores[are_there] = score_pairs(
+        of_source, of_target, rows[are_there], k=miner.k, margin=miner.margin
+    )
+    for place, (score, known) in enumerate(zip(scores.tolist(), are_there, strict=True)):
+        yield MinedPair(source=place, target=place, score=round(score, 6) if known else None)

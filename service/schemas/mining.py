@@ -1,0 +1,83 @@
+"""``POST /mine``: translations among the sentences of a request."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from retrieval.margin import MARGINS
+from service.schemas.fields import (
+    Body,
+    Layer,
+    ModelName,
+    PoolingField,
+    Short,
+    Text,
+    Texts,
+    TooLongField,
+)
+
+MODES = ("backward", "forward", "intersection", "max", "union")
+
+# Names of the code's own tables: what is not among them is refused there, naming all.
+MarginName = Annotated[Short, WithJsonSchema({"type": "string", "enum": sorted(MARGINS)})]
+ModeName = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(MODES)})]
+
+
+class MineRequest(Body):
+    """Two lists of sentences, as `bitext mine` reads them from two files."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": ["Good morning!", "The house is small.", "I like tea."],
+                    "target": ["Das Haus ist klein.", "Guten Morgen!"],
+                    "k": 2,
+                },
+                {
+                    "source": ["Good morning!", "The house is small."],
+                    "target": ["Guten Morgen!", "Ich trinke gern Tee."],
+                    "k": 2,
+                    "score_only": True,
+                },
+            ]
+        }
+    )
+
+    source: Texts
+    target: Texts
+    margin: MarginName = "ratio"
+    mode: ModeName = Field("max", description="max: one to one, from the best pair on.")
+    k: int = Field(4, ge=1, description="Neighbours a margin looks at.")
+    threshold: float | None = Field(None, description="Margins must be above this; none: all.")
+    score_only: bool = Field(
+        False, description="Sentence n is paired with sentence n: score all, in order."
+    )
+    centring: Short | None = Field(
+        None, description="mean, components:1, …: learnt from both sides; none: as they are."
+    )
+    model: ModelName = None
+    layer: Layer = None
+    pooling: PoolingField = None
+    prefix: Annotated[Text, Field(max_length=200)] | None = Field(
+        None, description="Written before every sentence; none: the model's own."
+    )
+    too_long: TooLongField = "windows"
+
+
+class MinedPair(BaseModel):
+    """Two sentences by their places in the lists, from 0; of equal ones the first."""
+
+    source: int
+    target: int
+    score: float | None = Field(description="The margin; null: a side has nothing to compare.")
+
+
+class MineResponse(BaseModel):
+    """Pairs, best first; with `score_only` in the order they came in."""
+
+    matches: list[MinedPair]
+    model: str
+    layer: int
