@@ -106,12 +106,12 @@ def report(
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for (known, wanted), found_all in outcomes.items():
         precision = np.array([o.precision for o in found_all])
-        recall = np.array([o.expected_recall - o.recall for o in found_all])
+        errors = np.array([o.expected_recall - o.recall for o in found_all])
         held = [sum(o.precision_held for o in found_all), sum(o.recall_held for o in found_all)]
         print(
             f"| {known} | {100 * wanted:.0f} | {len(found_all)} | {100 * precision.mean():.1f} | "
             f"{100 * abs(precision - wanted).mean():.1f} | {held[0]} | "
-            f"{100 * abs(recall).mean():.1f} | {held[1]} |"
+            f"{100 * abs(errors).mean():.1f} | {held[1]} |"
         )
 
 
