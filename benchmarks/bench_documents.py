@@ -70,7 +70,7 @@ def run(command: list[str], file: Path) -> dict[str, Any]:
 
 
 def worker(file: str) -> None:
-    from retrieval.document_vectors import DocumentSettings, align_vectors
+    from retrieval.documents.vectors import DocumentSettings, align_vectors
 
     loaded = np.load(file)
     source, target = loaded["source"], loaded["target"]

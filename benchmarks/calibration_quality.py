@@ -2,7 +2,7 @@
 
 python benchmarks/calibration_quality.py
 
-For each set of ``mining/`` a threshold is chosen by :mod:`retrieval.calibration` for a precision of
+For each set of ``mining/`` a threshold is chosen by :mod:`retrieval.mining.calibration` for a precision of
 80, 90 and 95 %, with 300 known pairs planted from near (NTREX: news, never trained on), from far
 (Tatoeba: short sentences of daily life), from what the model was trained on (WMT news of other
 years), and without any. The gold of the set is looked at only afterwards. ``--keep`` leaves a share
@@ -20,17 +20,17 @@ from mining_sets import MiningSet, read_known, read_sets, vectors_of
 from bitext.errors import InputError
 from bitext.types import Match
 from encoders.registry import default_registry
-from retrieval.calibration import (
+from retrieval.evaluation.mining import Judged, count_at, judge
+from retrieval.mining.calibration import (
     SPARE,
     Calibration,
     calibrate,
     first_neighbours,
     without_planted,
 )
-from retrieval.mining import candidates
-from retrieval.mining_evaluation import Judged, count_at, judge
-from retrieval.neighbours import nearest_both_ways
-from retrieval.vectors import Rows
+from retrieval.mining.miner import candidates
+from retrieval.mining.neighbours import nearest_both_ways
+from retrieval.vectors.files import Rows
 
 EVIDENCE = {"ntrex": "near", "tatoeba": "far", "wmt-news": "seen", "": "none"}
 TARGETS = (0.8, 0.9, 0.95)

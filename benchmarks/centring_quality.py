@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from bitext.text import data_folder, open_lines
 from encoders.encoder import Encoder
 from encoders.registry import default_registry
-from retrieval.centring import Centring, fit_centring
-from retrieval.encoding import chunks, encode, space_of
-from retrieval.manifest import Space
-from retrieval.vectors import Rows
+from retrieval.vectors.centring import Centring, fit_centring
+from retrieval.vectors.encoding import chunks, encode, space_of
+from retrieval.vectors.files import Rows
+from retrieval.vectors.manifest import Space
 
 KINDS = [
     *("raw", "mean", "components:1", "components:2", "components:4", "subspace:1", "subspace:4"),

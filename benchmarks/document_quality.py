@@ -25,11 +25,11 @@ from bitext.significance import Resampling
 from bitext.text import data_folder, read_sentences
 from encoders.encoder import Encoder
 from encoders.registry import default_registry
-from retrieval.document_costs import Spans
-from retrieval.document_evaluation import DocumentScore, Pair, evaluate
-from retrieval.document_files import read_beads
-from retrieval.document_vectors import DocumentSettings, align_vectors
-from retrieval.documents import DocumentAligner, centre_runs, sum_runs
+from retrieval.documents.aligner import DocumentAligner, centre_runs, sum_runs
+from retrieval.documents.costs import Spans
+from retrieval.documents.evaluation import DocumentScore, Pair, evaluate
+from retrieval.documents.files import read_beads
+from retrieval.documents.vectors import DocumentSettings, align_vectors
 
 DEV, TEST = ["dev"], [f"test{number}" for number in range(7)]
 MOST = (4, 8)

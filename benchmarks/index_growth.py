@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitext.memory import give_back
-from retrieval.vectors import Vectors
+from retrieval.vectors.files import Vectors
 
 DIM = 256
 CHUNK = 10_000
@@ -115,8 +115,8 @@ def own_bytes() -> int:
 
 def measure(folder: Path, kind: str, count: int) -> list[Record]:
     """One cell; kinds that keep bytes give two records, without exact vectors and with them."""
-    from retrieval.index import Index
-    from retrieval.kinds import Kind
+    from retrieval.index.index import Index
+    from retrieval.index.kinds import Kind
 
     rows = vectors(folder, count)
     queries = np.load(folder / f"{count}.queries.npy")

@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from encoders.preset import Preset
-from retrieval.addition import Entry
-from retrieval.selection import Filter
-from retrieval.text_index import TextIndex
+from retrieval.store.addition import Entry
+from retrieval.store.selection import Filter
+from retrieval.store.text_index import TextIndex
 
 WRITERS, READERS_HERE, READERS_THERE = 4, 6, 2
 LANGUAGES = ("de", "en", "fr", "hi")

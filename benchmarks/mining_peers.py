@@ -191,8 +191,8 @@ def _make(job: dict[str, Any]) -> list[Any]:
 def _ours(job: dict[str, Any]) -> list[Any]:
     import torch
 
-    from retrieval.mining import BitextMiner, score_pairs
-    from retrieval.neighbours import nearest_both_ways
+    from retrieval.mining.miner import BitextMiner, score_pairs
+    from retrieval.mining.neighbours import nearest_both_ways
 
     torch.set_num_threads(job["threads"])
     shape = (job["size"], job["dim"])

@@ -3,7 +3,7 @@
 python benchmarks/mining_quality.py                    # the bundled model, its preset's layer
 
 Each set of ``mining/`` has some hundred known pairs among sentences of the same news stories. The
-candidates are the project's own (:mod:`retrieval.mining`), and those at or above a threshold are
+candidates are the project's own (:mod:`retrieval.mining.miner`), and those at or above a threshold are
 mined. The threshold of a language is the one with the best mean F1 on the other languages' sets, so
 that no set chooses its own. The first table has every margin, mode and centring, as means over the
 sets; the second has the sets, by ``--margin`` and ``--mode``.
@@ -19,14 +19,14 @@ from mining_sets import MiningSet, read_sets
 
 from bitext.types import Match
 from encoders.registry import default_registry
-from retrieval.encoding import space_of
-from retrieval.evaluate import CENTRED, RAW
-from retrieval.folder_evaluation import centred_sides
-from retrieval.manifest import Space
-from retrieval.margin import MARGINS
-from retrieval.mining import MODES, candidates
-from retrieval.mining_evaluation import Counts, Judged, count_at, judge, shared_threshold
-from retrieval.neighbours import nearest_both_ways
+from retrieval.evaluation.folders import centred_sides
+from retrieval.evaluation.mining import Counts, Judged, count_at, judge, shared_threshold
+from retrieval.evaluation.recall import CENTRED, RAW
+from retrieval.mining.margin import MARGINS
+from retrieval.mining.miner import MODES, candidates
+from retrieval.mining.neighbours import nearest_both_ways
+from retrieval.vectors.encoding import space_of
+from retrieval.vectors.manifest import Space
 
 NEIGHBOURS = 4
 EVERY = 10

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bitext.text import data_folder, open_lines
 from encoders.encoder import Encoder
-from retrieval.encoding import space_of
-from retrieval.evaluate import encode_all
-from retrieval.mining_files import read_corpus, read_gold_pairs
-from retrieval.vectors import Rows
+from retrieval.evaluation.mining_files import read_corpus, read_gold_pairs
+from retrieval.evaluation.recall import encode_all
+from retrieval.vectors.encoding import space_of
+from retrieval.vectors.files import Rows
 
 NAMES = {
     **{"de": "deu", "fr": "fra", "es": "spa", "cs": "ces"},

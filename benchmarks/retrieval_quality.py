@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bitext.text import data_folder, open_lines
 from encoders.registry import default_registry
-from retrieval.evaluate import RetrievalScore, evaluate
+from retrieval.evaluation.recall import RetrievalScore, evaluate
 
 # Tatoeba's names of the languages that the bundled encoder was trained on.
 LANGUAGES = [

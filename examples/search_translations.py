@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from encoders.registry import default_registry
-from retrieval.text_index import TextIndex
+from retrieval.store.text_index import TextIndex
 
 GERMAN = [
     "Das alte Haus hat einen kleinen Garten.",

@@ -52,7 +52,7 @@ def peeked(items: Iterator[Item], file: str) -> Iterator[Item]:
 @contextmanager
 def naming(file: str) -> Iterator[None]:
     """Put the file before the number of a sentence in it."""
-    from retrieval.encoding import NothingThereError
+    from retrieval.vectors.encoding import NothingThereError
 
     try:
         yield

@@ -12,7 +12,7 @@ from encoders.preset import BUNDLED
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
-    from retrieval.manifest import Space
+    from retrieval.vectors.manifest import Space
 
 File = Annotated[str, typer.Argument(help="One sentence a line; - is stdin.")]
 IndexModel = Annotated[str | None, typer.Option(help="A folder or hub name; default: the index's.")]

@@ -10,7 +10,7 @@ from service.schemas.embeddings import Embedding, EmbeddingsRequest, EmbeddingsR
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
-    from retrieval.vectors import Rows
+    from retrieval.vectors.files import Rows
 
 DIGITS = 9
 """Decimals of a number in an answer; base64 has all there is."""
@@ -22,7 +22,7 @@ def embed(request: EmbeddingsRequest, encoder: Encoder) -> EmbeddingsResponse:
     :raises InputError: if other dimensions are asked for, or a text has nothing in it.
     :raises TooLongError: if a text has more pieces than the model takes, and may not.
     """
-    from retrieval.encoding import check_directions, encode, space_of
+    from retrieval.vectors.encoding import check_directions, encode, space_of
 
     _check_dimensions(request.dimensions, encoder)
     texts = request.each()

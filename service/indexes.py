@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
-from retrieval.manifest import MANIFEST_FILE
+from retrieval.vectors.manifest import MANIFEST_FILE
 from service.errors import ReadOnlyError, UnknownIndexError
 from service.samples import SAMPLE
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
-    from retrieval.addition import Entry
-    from retrieval.text_index import TextIndex
+    from retrieval.store.addition import Entry
+    from retrieval.store.text_index import TextIndex
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -87,8 +87,8 @@ class Indexes:
         :raises MismatchError: if it is there with other settings.
         :raises TooLargeError: if there are as many indexes as there may be.
         """
-        from retrieval.encoding import centring_of
-        from retrieval.text_index import TextIndex
+        from retrieval.store.text_index import TextIndex
+        from retrieval.vectors.encoding import centring_of
 
         centring = centring_of(encoder, layer, pooling, centring)
         pooling = pooling or encoder.preset.retrieval.pooling
@@ -106,7 +106,7 @@ class Indexes:
 
     def delete(self, name: str) -> None:
         """Remove the index ``name``."""
-        from retrieval.text_index import TextIndex
+        from retrieval.store.text_index import TextIndex
 
         with self._lock:
             path = self.check_changeable(name)
@@ -168,7 +168,7 @@ class Indexes:
         :raises MismatchError: if a file of the snapshot is damaged.
         :raises TooLargeError: if it would be one index more than there may be.
         """
-        from retrieval.text_index import TextIndex
+        from retrieval.store.text_index import TextIndex
 
         path = self.check_changeable(name)
         is_there = _stamp(path) is not None
@@ -220,7 +220,7 @@ class Indexes:
             )
 
     def _load(self, path: Path) -> TextIndex:
-        from retrieval.text_index import TextIndex
+        from retrieval.store.text_index import TextIndex
 
         try:
             with self.named(path.name):

@@ -13,9 +13,9 @@ from service.schemas.mining import MinedPair, MineRequest, MineResponse
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
-    from retrieval.manifest import Space
-    from retrieval.mining import BitextMiner
-    from retrieval.vectors import Rows
+    from retrieval.mining.miner import BitextMiner
+    from retrieval.vectors.files import Rows
+    from retrieval.vectors.manifest import Space
 
 SIDES = ("source", "target")
 NOTHING = -1
@@ -38,8 +38,8 @@ def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
     :raises InputError: if a side has no sentence, or there are too few to centre by.
     :raises TooLongError: if a sentence has more pieces than the model takes, and may not.
     """
-    from retrieval.encoding import space_of
-    from retrieval.mining import BitextMiner
+    from retrieval.mining.miner import BitextMiner
+    from retrieval.vectors.encoding import space_of
 
     miner = BitextMiner(
         margin=request.margin, mode=request.mode, k=request.k, threshold=request.threshold
@@ -92,7 +92,7 @@ def _encode(encoder: Encoder, side: _Side, space: Space, name: str, too_long: st
 
     Batches of other sentences may round otherwise.
     """
-    from retrieval.encoding import chunks, encode
+    from retrieval.vectors.encoding import chunks, encode
 
     parts: list[Rows] = []
     before = 0
@@ -107,7 +107,7 @@ def _encode(encoder: Encoder, side: _Side, space: Space, name: str, too_long: st
 
 
 def _centred(vectors: Sequence[Rows], kind: str, space: Space, dim: int) -> list[Rows]:
-    from retrieval.centring import fit_centring
+    from retrieval.vectors.centring import fit_centring
 
     named = dict(zip(SIDES, vectors, strict=True))
     centring = fit_centring(kind, {side: [rows] for side, rows in named.items()}, space, dim=dim)
@@ -132,7 +132,7 @@ def _mined(
 def _scored(
     miner: BitextMiner, sides: Sequence[_Side], vectors: Sequence[Rows]
 ) -> Iterator[MinedPair]:
-    from retrieval.mining import score_pairs
+    from retrieval.mining.miner import score_pairs
 
     of_source, of_target = vectors
     rows = np.stack([side.rows for side in sides], axis=1)

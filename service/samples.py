@@ -29,8 +29,8 @@ def keep_sample(folder: Path, encoder: Encoder) -> bool:
 
     It appears whole or not at all, and is built again where model or corpus have changed.
     """
-    from retrieval.manifest import MANIFEST_FILE
-    from retrieval.text_index import TextIndex
+    from retrieval.store.text_index import TextIndex
+    from retrieval.vectors.manifest import MANIFEST_FILE
 
     rows = read_sample()
     if _is_current(folder, encoder, rows):
@@ -42,7 +42,7 @@ def keep_sample(folder: Path, encoder: Encoder) -> bool:
 
 
 def _is_current(folder: Path, encoder: Encoder, rows: list[tuple[str, str]]) -> bool:
-    from retrieval.text_index import TextIndex
+    from retrieval.store.text_index import TextIndex
 
     if not folder.exists():
         return False

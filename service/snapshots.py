@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
-from retrieval.manifest import MANIFEST_FILE
+from retrieval.vectors.manifest import MANIFEST_FILE
 from service.errors import UnknownIndexError, UnknownSnapshotError
 from service.indexes import NAME, Indexes, make_folder
 from service.settings import Settings
@@ -98,8 +98,8 @@ class Snapshots:
             self._indexes.restore(name, self._path(name, snapshot))
 
     def _info(self, name: str, snapshot: str) -> Snapshot:
-        from retrieval.manifest import read_manifest
-        from retrieval.snapshots import SnapshotManifest
+        from retrieval.store.snapshots import SnapshotManifest
+        from retrieval.vectors.manifest import read_manifest
 
         with self._named(name, snapshot):
             manifest = read_manifest(self._path(name, snapshot), SnapshotManifest)

@@ -22,7 +22,7 @@ from service.snapshots import Snapshots
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
     from encoders.registry import ModelRegistry
-    from retrieval.text_index import TextIndex
+    from retrieval.store.text_index import TextIndex
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from bitext.types import SentencePair
 from encoders.encoder import Encoder
 from encoders.hub import find_folder
 from encoders.registry import ModelRegistry
-from retrieval.evaluate import score_vectors
+from retrieval.evaluation.recall import score_vectors
 
 
 @pytest.fixture(scope="module")

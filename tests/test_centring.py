@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, MismatchError, UnknownNameError
-from retrieval.centring import Centring, Kind, Moments, fit_centring, shrunk
-from retrieval.manifest import Space
+from retrieval.vectors.centring import Centring, Kind, Moments, fit_centring, shrunk
+from retrieval.vectors.manifest import Space
 
 SPACE = Space(model="m", fingerprint="f1", revision=None, layer=2, pooling="mean", centre=None)
 X, Y, Z, W = np.eye(4, dtype=np.float32)

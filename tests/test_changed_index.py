@@ -19,13 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_text_index import HALVES, LETTERS, OTHER_HALVES
 
 from bitext.errors import InputError, MismatchError, TooLargeError
-from retrieval import compaction, store
-from retrieval.addition import Entry
-from retrieval.metadata import MAX_BYTES, Value
-from retrieval.selection import Condition, Filter
-from retrieval.store import BusyError
-from retrieval.tables import Sentence
-from retrieval.text_index import TextIndex
+from retrieval.store import compaction
+from retrieval.store.addition import Entry
+from retrieval.store.metadata import MAX_BYTES, Value
+from retrieval.store.selection import Condition, Filter
+from retrieval.store.sentences import BusyError
+from retrieval.store.tables import Sentence
+from retrieval.store.text_index import TextIndex
 
 BOOKS = [
     Entry("de", "a", 7, {"year": 1990, "kind": "prose"}),
@@ -289,8 +289,8 @@ def test_damaged_snapshot(index: TextIndex, tmp_path: Path, name: str) -> None:
 
 
 def test_snapshot_names_no_file_elsewhere(index: TextIndex, tmp_path: Path) -> None:
-    from retrieval.manifest import read_manifest, write_manifest
-    from retrieval.snapshots import SnapshotManifest
+    from retrieval.store.snapshots import SnapshotManifest
+    from retrieval.vectors.manifest import read_manifest, write_manifest
 
     taken = index.snapshot(tmp_path / "snapshot")
     files = {"../index/manifest.json": taken.files["manifest.json"]}
@@ -373,7 +373,7 @@ def test_a_language_that_two_writers_bring(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_never_ends(index: TextIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(sentences, "WAIT_SECONDS", 0.01)
     waiting = TextIndex.load(index.folder)
     with (
         index._store.writing(),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitext.errors import InputError, MismatchError
-from retrieval.corpus import EMPTY, Corpus, write_corpus
+from retrieval.mining.corpus import EMPTY, Corpus, write_corpus
 
 LINES = ["b", "a", "", "b", "Grüße", "   ", "a"]
 

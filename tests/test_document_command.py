@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitext.cli import main
-from retrieval.document_files import read_beads
+from retrieval.documents.files import read_beads
 
 ENGLISH = [
     "the house is small",

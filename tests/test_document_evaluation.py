@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bitext.errors import InputError, MismatchError
 from bitext.significance import Resampling
-from retrieval.document_evaluation import MEASURES, BeadCounts, Pair, count_groups, evaluate
+from retrieval.documents.evaluation import MEASURES, BeadCounts, Pair, count_groups, evaluate
 
 GOLD: list[Pair] = [
     ((0,), (0,)),

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError, TooLongError, UnknownNameError
 from encoders.encoder import Encoder
-from retrieval import document_coarse
-from retrieval.document_beads import Bead
-from retrieval.document_costs import (
+from retrieval.documents import coarse
+from retrieval.documents.aligner import DocumentAligner, run_count
+from retrieval.documents.beads import Bead
+from retrieval.documents.costs import (
     SKIPS,
     SpanCosts,
     Weights,
@@ -24,9 +25,8 @@ from retrieval.document_costs import (
     compared,
     span_lengths,
 )
-from retrieval.document_search import around, cheapest, whole
-from retrieval.document_vectors import DocumentSettings, align_vectors
-from retrieval.documents import DocumentAligner, run_count
+from retrieval.documents.search import around, cheapest, whole
+from retrieval.documents.vectors import DocumentSettings, align_vectors
 
 Spans = NDArray[np.float32]
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
@@ -206,7 +206,7 @@ def test_long_documents_are_searched_along_a_band(
     # 300 and 380 sentences: with 2^13 cells one coarse search is made, with 2^10 there are two.
     source, target, gold = planted(300, 80)
     exact = align_vectors(source, target, DocumentSettings(most=4))
-    monkeypatch.setattr(document_coarse, "MAX_CELLS", cells)
+    monkeypatch.setattr(coarse, "MAX_CELLS", cells)
     found = align_vectors(source, target, DocumentSettings(most=4))
     check_covered(found, 300, 380)
     assert found == exact

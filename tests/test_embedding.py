@@ -16,11 +16,11 @@ import pytest
 from bitext.cli import main
 from bitext.errors import InputError, MismatchError
 from encoders.encoder import Encoder
-from retrieval import embedding
-from retrieval.centring import Centring
-from retrieval.embedding import Embedded, centre_vectors, embed_lines
-from retrieval.encoding import space_of
-from retrieval.vectors import Vectors
+from retrieval.vectors import embedding
+from retrieval.vectors.centring import Centring
+from retrieval.vectors.embedding import Embedded, centre_vectors, embed_lines
+from retrieval.vectors.encoding import space_of
+from retrieval.vectors.files import Vectors
 
 LINES = [f"the {'big ' * (n % 5)}house {n}" for n in range(10)]
 OTHER = [f"das {'alte ' * (n % 4)}haus {n}" for n in range(12)]
@@ -88,7 +88,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from bitext import resumable
 from encoders.registry import ModelRegistry
-from retrieval import embedding
+from retrieval.vectors import embedding
 from test_embedding import LINES, embed
 resumable.SAVE_SECONDS = 0.0
 embedding.CHUNK = 4

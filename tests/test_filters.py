@@ -11,7 +11,7 @@ import pytest
 from bitext.cli import main
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import SentencePair
-from retrieval.filters import (
+from retrieval.filters.filters import (
     CHUNK,
     DEFAULT_FILTERS,
     FILTERS,
@@ -20,7 +20,7 @@ from retrieval.filters import (
     fold,
     parse_filter,
 )
-from retrieval.numbers import numbers_in
+from retrieval.filters.numbers import numbers_in
 
 
 def score(name: str, source: str, target: str) -> float:

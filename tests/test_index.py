@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitext.errors import InputError
-from retrieval.index import Index
+from retrieval.index.index import Index
 
 Rows = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ def test_score_does_not_depend_on_company() -> None:
 def test_many_queries_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     index, queries = Index.build(unit_rows(0, 50, 4)), unit_rows(1, 33, 4)
     whole = index.search(queries, 3)
-    monkeypatch.setattr("retrieval.index.WORK_BYTES", 8 * 4 * 11 * 5)  # batches of 5
+    monkeypatch.setattr("retrieval.index.index.WORK_BYTES", 8 * 4 * 11 * 5)  # batches of 5
     parts = index.search(queries, 3)
     np.testing.assert_array_equal(parts.ids, whole.ids)
     np.testing.assert_array_equal(parts.scores, whole.scores)
@@ -231,7 +231,7 @@ def test_searching_while_adding() -> None:
 FORKING = """
 import os, sys
 import numpy as np
-from retrieval.index import Index
+from retrieval.index.index import Index
 
 rows = np.eye(32, dtype=np.float32)
 index = Index.build(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_text_index import HALVES, LETTERS
 
-from retrieval.text_index import TextIndex
+from retrieval.store.text_index import TextIndex
 
 KILLING = """
 import os, shutil, signal, sqlite3, sys

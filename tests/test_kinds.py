@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, UnknownNameError
-from retrieval.index import Index
-from retrieval.kinds import Kind, choose_kind
+from retrieval.index.index import Index
+from retrieval.index.kinds import Kind, choose_kind
 
 Rows = NDArray[np.float32]
 

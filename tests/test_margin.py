@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retrieval.margin import LEAST_AROUND, MARGINS
+from retrieval.mining.margin import LEAST_AROUND, MARGINS
 
 
 @pytest.mark.parametrize(

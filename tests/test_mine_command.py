@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import retrieval.mining_run
+import retrieval.mining.run
 from bitext.bridges import coverage_by
 from bitext.cli import main
 from bitext.types import SentencePair
 from encoders.encoder import Encoder
 from encoders.pooling import centre
-from retrieval.vectors import Rows
+from retrieval.vectors.files import Rows
 
 SOURCE = [
     "the house is small",
@@ -205,7 +205,7 @@ def test_an_interrupted_run_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrieval.mining_run, "nearest_both_ways", interrupt)
+        patch.setattr(retrieval.mining.run, "nearest_both_ways", interrupt)
         code, _, err = run(*files, "--output", output)
     assert code == 130
     assert f"the same command goes on with {work}" in err
@@ -226,7 +226,7 @@ def test_a_kept_folder_saves_the_work(
     def fail(*_: object, **__: object) -> object:
         raise AssertionError("done already")
 
-    monkeypatch.setattr(retrieval.mining_run, "nearest_both_ways", fail)
+    monkeypatch.setattr(retrieval.mining.run, "nearest_both_ways", fail)
     monkeypatch.setattr(Encoder, "sentences", fail)
     assert run(*files, "--work", work)[1] == first
     assert run(*files, "--work", work, "--margin", "distance")[0] == 0

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import Match, Neighbours
-from retrieval.approximate_neighbours import choose_search, nearest_both_ways_approximately
-from retrieval.margin import MARGINS
-from retrieval.mining import MODES, BitextMiner, candidates, score_pairs
-from retrieval.neighbours import BothWays, nearest_both_ways
-from retrieval.sides import Rows
+from retrieval.mining.approximate import choose_search, nearest_both_ways_approximately
+from retrieval.mining.margin import MARGINS
+from retrieval.mining.miner import MODES, BitextMiner, candidates, score_pairs
+from retrieval.mining.neighbours import BothWays, nearest_both_ways
+from retrieval.mining.sides import Rows
 
 
 def neighbours(*lines: list[tuple[float, int]]) -> Neighbours:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bitext.errors import InputError, UnknownNameError
 from bitext.significance import Interval, Resampling
 from bitext.types import Neighbours
-from retrieval.calibration import (
+from retrieval.mining.calibration import (
     SPARE,
     Calibration,
     calibrate,
@@ -20,8 +20,8 @@ from retrieval.calibration import (
     rising,
     without_planted,
 )
-from retrieval.mining import MODES, Candidates, candidates
-from retrieval.neighbours import BothWays, nearest_both_ways
+from retrieval.mining.miner import MODES, Candidates, candidates
+from retrieval.mining.neighbours import BothWays, nearest_both_ways
 
 Rows = NDArray[np.float32]
 

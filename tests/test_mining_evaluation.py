@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bitext.errors import InputError
 from bitext.significance import Resampling, bootstrap_sums
 from bitext.types import Match
-from retrieval.mining_evaluation import (
+from retrieval.evaluation.mining import (
     Counts,
     Judged,
     best_threshold,
@@ -23,7 +23,7 @@ from retrieval.mining_evaluation import (
     score_at,
     shared_threshold,
 )
-from retrieval.mining_files import read_corpus, read_gold_pairs, read_mined
+from retrieval.evaluation.mining_files import read_corpus, read_gold_pairs, read_mined
 
 # Best first: right, wrong, right, wrong. Gold has a third pair that nobody mined.
 MATCHES = [

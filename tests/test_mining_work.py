@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitext.errors import InputError, MismatchError
-from retrieval.mining_work import WORK_FILE, settle, work_folder
+from retrieval.mining.work import WORK_FILE, settle, work_folder
 
 
 def test_it_goes_when_all_is_done_and_stays_otherwise(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from bitext.errors import InputError, MismatchError, UnknownNameError
 from bitext.types import Neighbours
-from retrieval import interruption, tiled_search
-from retrieval.best import Best
-from retrieval.interruption import discard
-from retrieval.neighbours import BothWays, Dtype, nearest_both_ways
-from retrieval.sides import Rows
+from retrieval.mining import interruption, tiled_search
+from retrieval.mining.best import Best
+from retrieval.mining.interruption import discard
+from retrieval.mining.neighbours import BothWays, Dtype, nearest_both_ways
+from retrieval.mining.sides import Rows
 
 DTYPES: list[Dtype] = ["float32", "bfloat16"]
 

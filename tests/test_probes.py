@@ -19,7 +19,7 @@ from encoders.inspection.probes import (
 )
 from encoders.links import distort, mutual_argmax, similarities
 from encoders.pooling import normalise
-from retrieval.evaluate import score_vectors
+from retrieval.evaluation.recall import score_vectors
 
 PAIRS = [
     SentencePair(source.split(" "), target.split(" "))

@@ -15,9 +15,9 @@ from bitext import __version__
 from bitext.errors import InputError, MismatchError, UnknownNameError
 from bitext.significance import Resampling
 from encoders.encoder import Encoder
-from retrieval.evaluate import evaluate, intervals, recall_at, score_vectors, xsim
-from retrieval.multilingual_pool import PoolScore, average_precision, pool_precision
-from retrieval.parallel_folder import read_parallel_folder
+from retrieval.evaluation.parallel_folder import read_parallel_folder
+from retrieval.evaluation.pool import PoolScore, average_precision, pool_precision
+from retrieval.evaluation.recall import evaluate, intervals, recall_at, score_vectors, xsim
 
 Rows = NDArray[np.float32]
 

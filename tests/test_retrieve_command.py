@@ -14,8 +14,8 @@ import pytest
 from bitext.cli import main
 from bitext.text import MAX_LINE_BYTES
 from encoders.encoder import Encoder
-from retrieval.text_index import TextIndex
-from retrieval.vectors import Vectors
+from retrieval.store.text_index import TextIndex
+from retrieval.vectors.files import Vectors
 
 ENGLISH = [
     "the house is small",

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from encoders.encoder import Encoder
 from encoders.pooling import Vectors
 from encoders.registry import ModelRegistry
-from retrieval.text_index import TextIndex
+from retrieval.store.text_index import TextIndex
 from service.app import create_app
 from service.samples import keep_sample, read_sample
 from service.settings import Settings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bitext.errors import InputError, MismatchError
-from retrieval.store import SentenceStore
-from retrieval.tables import NewSentence, Sentence, State
+from retrieval.store.sentences import SentenceStore
+from retrieval.store.tables import NewSentence, Sentence, State
 
 FIRST = [("de", "Das Haus"), ("en", "the house")]
 

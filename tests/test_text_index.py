@@ -24,9 +24,9 @@ from bitext.errors import (
     UnknownNameError,
 )
 from encoders.preset import Preset, RetrievalPreset
-from retrieval.manifest import Space
-from retrieval.text_index import Hit, TextIndex
-from retrieval.vectors import Vectors, write_vectors
+from retrieval.store.text_index import Hit, TextIndex
+from retrieval.vectors.files import Vectors, write_vectors
+from retrieval.vectors.manifest import Space
 
 if TYPE_CHECKING:  # the processes that are killed below import this file, and need no transformers
     from encoders.encoder import Encoder

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitext.errors import InputError
-from retrieval.index import Index
-from retrieval.torch_search import TorchSearch, torch_device
+from retrieval.index.index import Index
+from retrieval.index.torch_search import TorchSearch, torch_device
 
 Rows = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def unit_rows(seed: int, count: int, dim: int, kinds: int) -> Rows:
 
 @pytest.mark.parametrize("tile", [1, 3, 100])
 def test_best_of_all_tiles(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.torch_search.TILE_ROWS", tile)
+    monkeypatch.setattr("retrieval.index.torch_search.TILE_ROWS", tile)
     search = TorchSearch("torch")
     search.take(PLANE)
     query = np.array([[0.8, 0.6], [0, -1]], np.float32)
@@ -57,7 +57,7 @@ def test_the_same_as_faiss_whatever_changes(
     ids = np.random.default_rng(seed).permutation(count)
     among = ids[::2] if filtered else None
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("retrieval.torch_search.TILE_ROWS", 32)
+        patched.setattr("retrieval.index.torch_search.TILE_ROWS", 32)
         ours, faiss = Index(6, device="torch"), Index(6)
         for index in (ours, faiss):
             index.add(vectors[: count // 2], ids[: count // 2])

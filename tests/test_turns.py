@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from retrieval.turns import Turns
+from retrieval.store.turns import Turns
 
 
 def test_one_commit_for_those_that_wait() -> None:

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, MismatchError
-from retrieval.manifest import Space, check_same_space, read_manifest, write_manifest
-from retrieval.vectors import Vectors, write_vectors
+from retrieval.vectors.files import Vectors, write_vectors
+from retrieval.vectors.manifest import Space, check_same_space, read_manifest, write_manifest
 
 SPACE = Space(model="m", fingerprint="f1", revision=None, layer=2, pooling="mean", centre=None)
 ROWS = np.array([[1, 0, 0], [0, 1, 0], [0, 0.6, 0.8], [0, 0, 1], [0, 0, 0]], np.float32)

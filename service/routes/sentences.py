@@ -33,8 +33,8 @@ from service.schemas.sentences import (
 from service.state import State, StateOf
 
 if TYPE_CHECKING:
-    from retrieval.addition import Entry
-    from retrieval.tables import Sentence as Kept
+    from retrieval.store.addition import Entry
+    from retrieval.store.tables import Sentence as Kept
 
 router = APIRouter(prefix="/indexes/{name}", tags=["indexes"])
 
@@ -143,7 +143,7 @@ def count_sentences(name: str, request: CountRequest, state: StateOf) -> CountRe
 
 def _entries(sentences: Sequence[NewSentence], language: str | None) -> list[Entry]:
     """:raises InputError: if a sentence has no language, or the id of another one."""
-    from retrieval.addition import Entry
+    from retrieval.store.addition import Entry
 
     entries = []
     ids: set[int] = set()

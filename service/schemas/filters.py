@@ -12,7 +12,7 @@ from service.schemas.fields import Body, Language, refusal
 from service.schemas.metadata import Plain
 
 if TYPE_CHECKING:
-    from retrieval.selection import Filter
+    from retrieval.store.selection import Filter
 
 Plains = TypeAliasType("Plains", Annotated[list[Plain], FailFast()])
 Languages = TypeAliasType("Languages", Annotated[list[Language], FailFast()])
@@ -91,7 +91,7 @@ class SentenceFilter(Body):
 
         :raises InputError: if a condition cannot be met by any metadata.
         """
-        from retrieval.selection import Filter
+        from retrieval.store.selection import Filter
 
         must, must_not = [], []
         for key, clause in (self.metadata or {}).items():
@@ -109,7 +109,7 @@ def where(given: SentenceFilter | None) -> Filter | None:
 
 def _conditions(key: str, clause: Any) -> tuple[list[Any], list[Any]]:
     """What must hold of the key, and what must not."""
-    from retrieval.selection import Condition
+    from retrieval.store.selection import Condition
 
     if not isinstance(clause, FilterCondition):
         values = tuple(clause) if isinstance(clause, list) else (clause,)

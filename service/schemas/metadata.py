@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from bitext.errors import InputError
-from retrieval.metadata import MAX_BYTES, MAX_KEYS, Value, dump_metadata
+from retrieval.store.metadata import MAX_BYTES, MAX_KEYS, Value, dump_metadata
 from service.schemas.fields import refusal
 
 PLAIN_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}

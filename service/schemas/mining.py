@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from retrieval.margin import MARGINS
+from retrieval.mining.margin import MARGINS
 from service.schemas.fields import (
     Body,
     Layer,

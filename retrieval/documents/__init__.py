@@ -1,0 +1,1 @@
+"""Documents: the sentences of two texts aligned in order."""

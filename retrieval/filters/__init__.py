@@ -1,0 +1,1 @@
+"""Filters: which pairs are no translations."""

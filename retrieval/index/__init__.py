@@ -1,0 +1,1 @@
+"""Index: the nearest vectors, exactly or nearly; the only room that knows FAISS."""

@@ -1,0 +1,1 @@
+"""Mining: from two corpora to the pairs that translate each other."""

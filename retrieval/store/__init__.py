@@ -1,0 +1,1 @@
+"""TextIndex: sentences, their vectors and metadata behind one folder, changed and searched."""

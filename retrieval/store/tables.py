@@ -1,0 +1,90 @@
+"""The tables of a TextIndex's SQLite file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
+
+from retrieval.store.metadata import Value
+
+METADATA = MetaData()
+
+SENTENCES = Table(
+    "sentences",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("row", Integer, nullable=False),  # of the vector file
+    Column("checksum", Integer, nullable=False),  # of that row
+    Column("version", Integer, nullable=False, index=True),  # that brought it
+    Column("language", String, nullable=False, index=True),
+    Column("text", String, nullable=False),
+    Column("metadata", String),  # a JSON object
+)
+
+REMOVED = Table(
+    "removed",
+    METADATA,
+    Column("version", Integer, primary_key=True),  # that removed it
+    Column("id", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Ids of deleted sentences, so that a reader who was elsewhere learns of them."""
+
+LANGUAGES = Table(
+    "languages",
+    METADATA,
+    Column("language", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("mean", LargeBinary),  # float32, where the index is centred
+)
+
+STATE = Table(
+    "state",
+    METADATA,
+    Column("version", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("next_id", Integer, nullable=False),
+    Column("log_from", Integer, nullable=False),
+    Column("centre", String),
+)
+"""One row, written last in every transaction: see :class:`State`."""
+
+
+class State(NamedTuple):
+    """What an index is at one moment."""
+
+    version: int = 0
+    """Counts the changes."""
+    generation: int = 0
+    """Of the vector file."""
+    rows: int = 0
+    """Of the vector file: those of living sentences, and of ones that are gone."""
+    next_id: int = 0
+    """What the next sentence is called that comes without an id; no number is given twice."""
+    log_from: int = 0
+    """The version since which every removal is on record."""
+    centre: str | None = None
+    """Digest of the means; ``None`` where vectors are not centred."""
+
+
+class Sentence(NamedTuple):
+    """A sentence as it was added."""
+
+    id: int
+    language: str
+    text: str
+    metadata: dict[str, Value] | None = None
+
+
+class NewSentence(NamedTuple):
+    """A sentence on its way to the table; its metadata are JSON."""
+
+    id: int
+    row: int
+    checksum: int
+    version: int
+    language: str
+    text: str
+    metadata: str | None

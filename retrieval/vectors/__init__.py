@@ -1,0 +1,1 @@
+"""Sentences to vectors on disk: made, centred, told apart by their manifests."""
