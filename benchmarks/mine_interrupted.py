@@ -1,7 +1,7 @@
 """Whether ``bitext mine`` gives the same file when it is killed, on real sentences.
 
 Makes two files of so many different sentences each of the German and English training text
-(BITEXT_DATA), in other orders; half of the sentences have their translation on the other side. They
+(BITEXT_DATA), in other orders; some of the sentences have no translation on the other side. They
 are mined once in one go, and once killed (kill -9) after each of the given seconds and gone on
 with. Prints how long both took, the memory, whether both files are the same bytes, and how many of
 the known pairs were found at the best threshold::
@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bitext.text import data_folder, open_lines
+
+ALONE = 0.1
+"""The share of each side's sentences whose translation is not there."""
 
 
 class Ended(NamedTuple):
@@ -61,9 +64,13 @@ def main() -> None:
 
 def write_corpora(folder: Path, sentences: int) -> set[tuple[int, int]]:
     """The line numbers of the pairs that are on both sides."""
-    pairs = known_pairs(sentences + sentences // 2)
-    half = sentences // 2
-    both, german, english = pairs[:half], pairs[half:sentences], pairs[sentences:]
+    alone = int(ALONE * sentences)
+    pairs = known_pairs(sentences + alone)
+    both, german, english = (
+        pairs[: sentences - alone],
+        pairs[sentences - alone : sentences],
+        pairs[sentences:],
+    )
     sides = [
         [(text, number) for number, (text, _) in enumerate(both)]
         + [(text, -1) for text, _ in german],
@@ -76,7 +83,7 @@ def write_corpora(folder: Path, sentences: int) -> set[tuple[int, int]]:
         order.shuffle(side)
         (folder / name).write_text("".join(text + "\n" for text, _ in side), encoding="utf-8")
         lines.append({number: line for line, (_, number) in enumerate(side) if number >= 0})
-    return {(lines[0][number], lines[1][number]) for number in range(half)}
+    return {(lines[0][number], lines[1][number]) for number in range(len(both))}
 
 
 def known_pairs(count: int) -> list[tuple[str, str]]:

@@ -1,5 +1,5 @@
-"""Retrieval: sentence vectors on disk, exact search, and the sentences behind an index.
+"""Retrieval: sentence vectors, indexes, mining, documents, and what scores them.
 
 This package knows ``bitext`` and ``encoders``, and nothing of the other tasks. FAISS is imported in
-``index.py`` and nowhere else.
+``index/`` and nowhere else.
 """

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_text_index import HALVES, LETTERS, OTHER_HALVES
 
 from bitext.errors import InputError, MismatchError, TooLargeError
-from retrieval.store import compaction
+from retrieval.store import compaction, sentences
 from retrieval.store.addition import Entry
 from retrieval.store.metadata import MAX_BYTES, Value
 from retrieval.store.selection import Condition, Filter

@@ -84,8 +84,8 @@ class Index:
     ) -> None:
         """An empty index.
 
-        :param kind: as :mod:`retrieval.index.kinds` spells it; ``auto`` is ``flat`` here, where the size
-            is not known. Trained, if it must be, on the first vectors that are enough.
+        :param kind: as :mod:`retrieval.index.kinds` spells it; ``auto`` is ``flat`` here, where
+            the size is not known. Trained, if it must be, on the first vectors that are enough.
         :param device: where it searches. ``flat``: ``cpu`` (FAISS), or ``torch``, ``cuda``,
             ``cuda:1`` through torch; kinds with lists: ``cpu``, ``cuda``, ``cuda:1``.
         :param rows: from ids to their vectors, so that an index of bytes gives exact scores
@@ -119,8 +119,8 @@ class Index:
 
         They may be a mapped file: they are read a block at a time, and a sample to train on.
 
-        :param kind: ``auto`` takes what :func:`retrieval.index.kinds.choose_kind` says; the others, and
-            ``device`` and ``rows``, are as for an empty index.
+        :param kind: ``auto`` takes what :func:`retrieval.index.kinds.choose_kind` says; the others,
+            and ``device`` and ``rows``, are as for an empty index.
         """
         count, dim = vectors.shape
         chosen = choose_kind(count, dim).kind if kind == "auto" else kind

@@ -132,7 +132,7 @@ class MiningRun:
         return tuple(self._embed(number) for number in range(len(SIDES)))
 
     def centre(self, vectors: Sequence[Vectors], kind: str) -> tuple[Vectors, ...]:
-        """The same, centred as both sides' own vectors say; see :mod:`retrieval.vectors.centring`."""
+        """The same, centred as both sides' own vectors say (:mod:`retrieval.vectors.centring`)."""
         dim = vectors[0].manifest.dim
         blocks = {side: one.blocks() for side, one in zip(SIDES, vectors, strict=True)}
         centring = fit_centring(kind, blocks, vectors[0].manifest, dim=dim)
