@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from bitext.text import data_folder, open_lines
 
-ALONE = 0.1
+ALONE = 0.045
 """The share of each side's sentences whose translation is not there."""
 
 
