@@ -3,10 +3,10 @@
 python benchmarks/calibration_quality.py
 
 For each set of ``mining/`` a threshold is chosen by :mod:`retrieval.mining.calibration` for a
-precision of 80, 90 and 95 %, with 300 known pairs planted from near (NTREX: news, never
-trained on), from far (Tatoeba: short sentences of daily life), from what the model was trained on (WMT news of other
-years), and without any. The gold of the set is looked at only afterwards. ``--keep`` leaves a share
-of the gold pairs in, so that fewer sentences have a translation.
+precision of 80, 90 and 95 %, with 300 known pairs planted from near (NTREX: news, never trained
+on), from far (Tatoeba: short sentences of daily life), from what the model was trained on (WMT news
+of other years), and without any. The gold of the set is looked at only afterwards. ``--keep``
+leaves a share of the gold pairs in, so that fewer sentences have a translation.
 """
 
 from __future__ import annotations

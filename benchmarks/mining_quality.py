@@ -5,8 +5,8 @@ python benchmarks/mining_quality.py                    # the bundled model, its 
 Each set of ``mining/`` has some hundred known pairs among sentences of the same news stories. The
 candidates are the project's own (:mod:`retrieval.mining.miner`), and those at or above a threshold
 are mined. The threshold of a language is the one with the best mean F1 on the other languages'
-sets, so that no set chooses its own. The first table has every margin, mode and centring, as means over the
-sets; the second has the sets, by ``--margin`` and ``--mode``.
+sets, so that no set chooses its own. The first table has every margin, mode and centring, as means
+over the sets; the second has the sets, by ``--margin`` and ``--mode``.
 """
 
 from __future__ import annotations
