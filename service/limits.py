@@ -11,6 +11,9 @@ from service.schemas.search import SearchRequest
 from service.schemas.sentences import NewSentence
 from service.settings import PREFIX, Settings
 
+PAGE = 100
+"""Sentences on a page whose size was not asked for."""
+
 
 def check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many pairs, or a side is too long."""
@@ -48,8 +51,14 @@ def check_queries(queries: Sequence[str], settings: Settings) -> None:
     _check_texts("queries", "query", queries, "max_queries", settings)
 
 
+def check_search(search: SearchRequest, settings: Settings) -> None:
+    """The same for the queries of a search, and for how much it finds."""
+    check_k(search.k, settings)
+    check_queries(search.each(), settings)
+
+
 def check_searches(searches: Sequence[SearchRequest], settings: Settings) -> None:
-    """The same for several searches, whose queries are counted together."""
+    """The same for several, whose queries are counted together."""
     if not searches:
         raise InputError("field 'searches': expected at least one search, got none")
     queries = [query for search in searches for query in search.each()]
@@ -96,12 +105,18 @@ def check_ids(ids: Sequence[int], field: str, settings: Settings) -> None:
     _check(f"{len(ids)} ids", len(ids), field, settings)
 
 
-def check_page(limit: int, settings: Settings) -> None:
-    """:raises InputError: if ``limit`` is larger than it may be."""
+def page_of(limit: int | None, settings: Settings) -> int:
+    """How many sentences to show of those that were asked for.
+
+    :raises InputError: if ``limit`` is larger than it may be.
+    """
+    if limit is None:
+        return min(PAGE, settings.max_page)
     if limit > settings.max_page:
         raise InputError(
             f"field 'limit': at most {settings.max_page} ({PREFIX}MAX_PAGE), got {limit}"
         )
+    return limit
 
 
 def check_k(k: int, settings: Settings, field: str = "k") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.limits import check_searches
+from service.limits import check_search, check_searches
 from service.openapi import BODY, problems
 from service.schemas.search import BatchRequest, BatchResponse, SearchRequest, SearchResponse
 from service.searching import search
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/indexes/{name}/search", tags=["indexes"])
 @router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, 503))
 async def search_index(name: str, request: SearchRequest, state: StateOf) -> SearchResponse:
     """The same as `POST /retrieve`. Several queries are encoded together."""
-    check_searches([request], state.settings)
+    check_search(request, state.settings)
     return await state.models.run(search, name, request.each(), request, state)
 
 

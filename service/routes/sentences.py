@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from bitext.errors import InputError
 from service.errors import UnknownSentenceError
-from service.limits import check_ids, check_page, check_sentences
+from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, problems
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
@@ -175,12 +175,12 @@ def _write(
 def _scroll(
     name: str, page: PageQuery | ScrollRequest, filter: SentenceFilter | None, state: State
 ) -> ScrollResponse:
-    check_page(page.limit, state.settings)
+    limit = page_of(page.limit, state.settings)
     with state.indexes.reading(name) as index:
         # One more tells whether there is a next page.
-        found = index.scroll(after=page.after, limit=page.limit + 1, where=where(filter))
-    shown = [_answer(sentence) for sentence in found[: page.limit]]
-    return ScrollResponse(sentences=shown, next=shown[-1].id if len(found) > page.limit else None)
+        found = index.scroll(after=page.after, limit=limit + 1, where=where(filter))
+    shown = [_answer(sentence) for sentence in found[:limit]]
+    return ScrollResponse(sentences=shown, next=shown[-1].id if len(found) > limit else None)
 
 
 def _answer(sentence: Kept) -> Sentence:

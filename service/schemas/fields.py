@@ -17,7 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from bitext.errors import choose_from
+from bitext.errors import InputError, choose_from
+from retrieval.vectors.language_names import check_language
 from service.errors import SAYS_ALL, SHOWN
 
 LARGEST_ID = 2**63 - 1
@@ -53,6 +54,14 @@ def _text(value: str) -> str:
     return value
 
 
+def _language(value: str) -> str:
+    try:
+        check_language(value)
+    except InputError as error:
+        raise refusal(error) from None
+    return value
+
+
 Short = Annotated[str, StringConstraints(max_length=200)]
 Text = Annotated[str, AfterValidator(_text)]
 # FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
@@ -75,7 +84,7 @@ TooLongField = Annotated[
     Field(description="A sentence longer than the model: an error, or overlapping windows."),
 ]
 Language = Annotated[
-    Short, Field(description="A language tag such as de or zh-Hant.", min_length=1)
+    Short, AfterValidator(_language), Field(description="A language tag such as de or zh-Hant.")
 ]
 IndexName = Annotated[
     str,

@@ -181,7 +181,7 @@ class Page(Body):
     """Sentences in order of id, some at a time."""
 
     after: int = Field(-1, ge=-1, description="Only larger ids: `next` of the page before.")
-    limit: int = Field(100, ge=1, description="How many.")
+    limit: int | None = Field(None, ge=1, description="How many; none: 100.")
 
 
 class PageQuery(Page):
