@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ from service.schemas.mining import MinedPair, MineRequest, MineResponse
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
-    from retrieval.mining.miner import BitextMiner
+    from retrieval.mining.miner import Candidates
+    from retrieval.mining.rules import Rules
     from retrieval.vectors.files import Rows
     from retrieval.vectors.manifest import Space
 
@@ -35,15 +36,14 @@ def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
     """The pairs of ``request``, best first, or the scores of all of them in order.
 
     :raises UnknownNameError: if there is no such margin, mode, pooling, layer or centring.
-    :raises InputError: if a side has no sentence, or there are too few to centre by.
+    :raises InputError: if a side has no sentence, there are too few to centre by, or no threshold
+        is expected to reach the precision.
     :raises TooLongError: if a sentence has more pieces than the model takes, and may not.
     """
-    from retrieval.mining.miner import BitextMiner
+    from retrieval.mining.rules import Rules
     from retrieval.vectors.encoding import space_of
 
-    miner = BitextMiner(
-        margin=request.margin, mode=request.mode, k=request.k, threshold=request.threshold
-    )
+    rules = Rules(request.margin, request.mode, request.k, request.threshold, request.precision)
     _check_scored(request)
     space = space_of(encoder, request.layer, request.pooling, prefix=request.prefix)
     sides = [_side(name, getattr(request, name)) for name in SIDES]
@@ -54,15 +54,16 @@ def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
     if request.centring is not None:
         vectors = _centred(vectors, request.centring, space, encoder.dim)
     found = _scored if request.score_only else _mined
-    matches = list(found(miner, sides, vectors))
-    return MineResponse(matches=matches, model=encoder.name, layer=space.layer)
+    matches, threshold = found(rules, sides, vectors)
+    return MineResponse(matches=matches, model=encoder.name, layer=space.layer, threshold=threshold)
 
 
 def _check_scored(request: MineRequest) -> None:
     if not request.score_only:
         return
-    if request.threshold is not None:
-        raise InputError("field 'threshold': score_only scores all pairs; it leaves none out")
+    for field in ("threshold", "precision"):
+        if getattr(request, field) is not None:
+            raise InputError(f"field '{field}': score_only scores all pairs; it leaves none out")
     if len(request.source) != len(request.target):
         raise InputError(
             f"{len(request.source)} source and {len(request.target)} target sentences cannot be "
@@ -115,23 +116,33 @@ def _centred(vectors: Sequence[Rows], kind: str, space: Space, dim: int) -> list
 
 
 def _mined(
-    miner: BitextMiner, sides: Sequence[_Side], vectors: Sequence[Rows]
-) -> Iterator[MinedPair]:
-    """Without pairs of which a side has no pieces: everything is equally far from it."""
+    rules: Rules, sides: Sequence[_Side], vectors: Sequence[Rows]
+) -> tuple[list[MinedPair], float | None]:
+    """Pairs and the threshold that they are above."""
+    from retrieval.mining.neighbours import nearest_both_ways
+    from retrieval.mining.rules import Own, choose
+
     source, target = sides
     of_source, of_target = vectors
-    for match in miner.mine(of_source, of_target):
-        if of_source[match.source].any() and of_target[match.target].any():
-            yield MinedPair(
-                source=source.places[match.source],
-                target=target.places[match.target],
-                score=round(match.score, 6),
-            )
+    both = nearest_both_ways(of_source, of_target, rules.neighbours)
+    own = Own(len(of_source), len(of_target), np.empty((0, 2), np.int64))
+    chosen = choose(both, rules, own, _no_coverage)
+    pairs = zip(*(part.tolist() for part in chosen.pairs), strict=True)
+    matches = [
+        MinedPair(source=source.places[left], target=target.places[right], score=round(score, 6))
+        for left, right, score in pairs
+    ]
+    return matches, chosen.threshold
+
+
+def _no_coverage(found: Candidates) -> NDArray[np.float64]:
+    raise AssertionError("asked for only where rules have a weight for it")
 
 
 def _scored(
-    miner: BitextMiner, sides: Sequence[_Side], vectors: Sequence[Rows]
-) -> Iterator[MinedPair]:
+    rules: Rules, sides: Sequence[_Side], vectors: Sequence[Rows]
+) -> tuple[list[MinedPair], None]:
+    """Each source sentence with the target sentence in the same place."""
     from retrieval.mining.miner import score_pairs
 
     of_source, of_target = vectors
@@ -139,7 +150,11 @@ def _scored(
     are_there = (rows != NOTHING).all(axis=1)
     scores = np.full(len(rows), np.nan)
     scores[are_there] = score_pairs(
-        of_source, of_target, rows[are_there], k=miner.k, margin=miner.margin
+        of_source, of_target, rows[are_there], k=rules.k, margin=rules.margin
     )
-    for place, (score, known) in enumerate(zip(scores.tolist(), are_there, strict=True)):
-        yield MinedPair(source=place, target=place, score=round(score, 6) if known else None)
+    known = zip(scores.tolist(), are_there.tolist(), strict=True)
+    matches = [
+        MinedPair(source=place, target=place, score=round(score, 6) if is_there else None)
+        for place, (score, is_there) in enumerate(known)
+    ]
+    return matches, None

@@ -52,6 +52,12 @@ class MineRequest(Body):
     mode: ModeName = Field("max", description="max: one to one, from the best pair on.")
     k: int = Field(4, ge=1, description="Neighbours a margin looks at.")
     threshold: float | None = Field(None, description="Margins must be above this; none: all.")
+    precision: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Instead: the threshold at which this share is expected to be right.",
+    )
     score_only: bool = Field(
         False, description="Sentence n is paired with sentence n: score all, in order."
     )
@@ -81,3 +87,4 @@ class MineResponse(BaseModel):
     matches: list[MinedPair]
     model: str
     layer: int
+    threshold: float | None = Field(description="What margins are above; null: nothing.")
