@@ -167,9 +167,14 @@ def _write(
     name: str, entries: Sequence[Entry], too_long: str, state: State, *, replace: bool = False
 ) -> AddResponse:
     with state.indexes.changing(name) as index:
-        encoder = state.encoder_of(index)
-    ids = state.indexes.write(name, entries, encoder=encoder, too_long=too_long, replace=replace)
-    return AddResponse(ids=ids, count=index.count())
+        ids = state.indexes.write(
+            name,
+            entries,
+            encoder=state.encoder_of(index),
+            too_long=too_long,
+            replace=replace,
+        )
+        return AddResponse(ids=ids, count=index.count())
 
 
 def _scroll(
