@@ -65,6 +65,10 @@ def mine(
         float | None,
         typer.Option(help="Instead: the threshold at which this share is expected to be right."),
     ] = None,
+    surely: Annotated[
+        bool,
+        typer.Option("--surely", help="Hold the lower end of the estimate's interval to it."),
+    ] = False,
     known: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +138,7 @@ def mine(
     from retrieval.vectors.files import check_dtype
 
     kind = _search_kind(search)
-    rules = Rules(margin, mode, k, threshold, precision, coverage)
+    rules = Rules(margin, mode, k, threshold, precision, surely, coverage)
     if score_only:
         _refuse_with_score_only(rules, known, filters, top, repeats)
     filter_chain = _filter_chain(filters)
@@ -426,7 +430,8 @@ def _tell(chosen: Chosen, rules: Rules) -> None:
     if chosen.threshold is None:
         print(f"{found}: no threshold was given", file=sys.stderr)
     else:
-        print(f"{found} score above {chosen.threshold:.4f}", file=sys.stderr)
+        least = "above" if chosen.calibration is None else "at least"
+        print(f"{found} score {least} {chosen.threshold:.4f}", file=sys.stderr)
     if chosen.silent:
         print(f"{chosen.silent:,} pairs have a side with nothing to compare", file=sys.stderr)
     if chosen.calibration is not None:

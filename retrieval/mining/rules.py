@@ -30,7 +30,8 @@ class Rules:
     """How pairs are chosen.
 
     :param threshold: scores must be above it.
-    :param precision: instead: the expected share of right pairs that sets it.
+    :param precision: instead: the expected share of right pairs that sets it; ``surely``: the lower
+        end of its interval.
     :param coverage: how much of the evidence of words is added to margins.
     """
 
@@ -39,6 +40,7 @@ class Rules:
     k: int = 4
     threshold: float | None = None
     precision: float | None = None
+    surely: bool = False
     coverage: float = 0.0
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class Rules:
         for what, name, table in (("margin", self.margin, MARGINS), ("mode", self.mode, MODES)):
             if name not in table:
                 raise UnknownNameError(choose_from(what, name, table))
+        if self.surely and self.precision is None:
+            raise InputError("surely is for a precision, of which there is none")
         if self.precision is not None:
             if not 0 < self.precision < 1:
                 raise InputError(f"precision must be between 0 and 1, got {self.precision:g}")
@@ -109,11 +113,13 @@ def choose(both: BothWays, rules: Rules, own: Own, coverage: CoverageOf) -> Chos
             mode=rules.mode,
             known=own.known,
         )
-        threshold = calibration.at_precision(rules.precision)
-    pairs = heard
-    if rules.coverage:
-        pairs = _with_coverage(heard, rules, coverage)
-    return Chosen(pairs.above(threshold), threshold, calibration, len(heard.score), silent)
+        threshold = calibration.at_precision(rules.precision, surely=rules.surely)
+        pairs = heard.take(heard.score >= threshold)
+    elif rules.coverage:
+        pairs = _with_coverage(heard, rules, coverage).above(threshold)
+    else:
+        pairs = heard.above(threshold)
+    return Chosen(pairs, threshold, calibration, len(heard.score), silent)
 
 
 def _with_coverage(found: Candidates, rules: Rules, coverage: CoverageOf) -> Candidates:
