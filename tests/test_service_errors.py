@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,15 @@ def test_every_kind_is_documented_with_its_status() -> None:
     text = (Path(__file__).parents[1] / "docs" / "http-api.md").read_text(encoding="utf-8")
     for kind in KINDS.values():
         assert f"| `/problems/{kind.slug}` | {kind.status} |" in text
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `BITEXT_(\w+)` \|[^|]*\| ([^|]+) \|", text, re.MULTILINE))
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        if type(field.default) is int:
+            assert rows[name.upper()] == str(field.default), name
 
 
 def test_a_child_has_the_kind_of_its_nearest_parent() -> None:

@@ -277,7 +277,7 @@ def test_sentences_are_added_in_order(client: TestClient, index: str) -> None:
     [
         ({"sentences": [], "language": "de"}, 422, "field 'sentences': expected at least one"),
         ({"sentences": ["a", ""], "language": "de"}, 422, "sentence 2 ('') has nothing in it"),
-        ({"sentences": ["a"]}, 422, "field 'language' is missing"),
+        ({"sentences": ["a"]}, 422, "field 'sentences.0.language' is missing"),
         ({"sentences": ["a"], "language": "d e"}, 422, "field 'language': expected a language"),
         (
             {"sentences": ["a\0"], "language": "de"},
