@@ -40,6 +40,7 @@ def client(
         max_pairs=50,
         max_words=300,
         max_characters=1000,
+        max_cells=5000,
         max_detail_cells=100,
     )
     with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
@@ -221,6 +222,12 @@ def test_details_are_those_of_the_library(client: TestClient, encoder: Encoder) 
     assert answer["temperature"] == 0.05
 
 
+def test_all_cells_may_be_links(client: TestClient) -> None:
+    pairs = [{"source": ["a", "b"] * 10, "target": ["a"] * 25}] * 10  # 5000 cells
+    answer = align(client, pairs=pairs, method="softmax:threshold=0", threshold=0)
+    assert [len(pair["links"]) for pair in answer["alignments"]] == [500] * 10
+
+
 def test_details_come_for_each_method(client: TestClient) -> None:
     request = {"source": EN, "target": DE, "detail": True}
     methods = ["forward", "argmax"]
@@ -312,6 +319,18 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
             413,
             "field 'detail': 101 cells, words by words, are more than the 100 that are taken "
             "(BITEXT_MAX_DETAIL_CELLS)",
+        ),
+        (
+            # A method may link every word to every other: 71 by 71 words.
+            {"source": ["a"] * 71, "target": ["b"] * 71},
+            413,
+            "5041 cells, words by words, are more than the 5000 that are taken (BITEXT_MAX_CELLS)",
+        ),
+        (
+            {"source": ["a"] * 51, "target": ["b"] * 50, "methods": ["mwmf", "softmax"]},
+            413,
+            "5100 cells, words by words of 2 methods, are more than the 5000 that are taken "
+            "(BITEXT_MAX_CELLS)",
         ),
         ({"unit": "letter"}, 422, "unknown unit 'letter'; choose one of: piece, word"),
         ({"layer": 99}, 422, "model '{model}' has no layer 99; choose one from 0 to 2"),

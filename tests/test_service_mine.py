@@ -47,7 +47,7 @@ def client(
         model=str(tiny_model),
         data_dir=tmp_path_factory.mktemp("data"),
         sample=False,
-        max_mine_sentences=30,
+        max_mine_sentences=150,
         max_characters=400,
         max_k=20,
     )
@@ -129,6 +129,7 @@ def test_pairs_are_scored_in_order(client: TestClient, encoder: Encoder) -> None
         {"threshold": 0.99, "prefix": "das "},
         {"centring": "mean", "mode": "backward"},
         {"score_only": True, "k": 3},
+        {"precision": 0.5, "mode": "forward"},
     ],
 )
 def test_the_command_gives_the_same(
@@ -138,7 +139,7 @@ def test_the_command_gives_the_same(
     capsys: pytest.CaptureFixture[str],
     options: dict[str, Any],
 ) -> None:
-    more = [f"haus {n} {'katze ' * (n % 4)}" for n in range(10)]
+    more = [f"haus {n} {'katze ' * (n % 4)}" for n in range(110)]
     source, target = [*SOURCE, *more], [*more[::-1], *TARGET, "ein haus", "a"]
     given = ["--model", str(tiny_model), "--json"]
     for name, value in options.items():
@@ -167,10 +168,10 @@ def test_the_command_gives_the_same(
         ({"target": ["a", 3]}, 422, "field 'target.1': input should be a valid string, got 3"),
         ({"target": ["a\0"]}, 422, "field 'target.0': character 2 is a NUL, not text"),
         (
-            {"source": ["a"] * 31},
+            {"source": ["a"] * 151},
             413,
-            "31 source sentences are more than the 30 that are taken (BITEXT_MAX_MINE_SENTENCES); "
-            "the command 'bitext mine' takes any number",
+            "151 source sentences are more than the 150 that are taken "
+            "(BITEXT_MAX_MINE_SENTENCES); the command 'bitext mine' takes any number",
         ),
         ({"target": ["a", "b" * 401]}, 413, "target sentence 2: 401 characters are more than"),
         ({"k": 0}, 422, "field 'k': input should be greater than or equal to 1, got 0"),
