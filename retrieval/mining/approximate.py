@@ -63,4 +63,4 @@ def _nearest(queries: Any, vectors: Any, k: int, kind: str) -> Neighbours:
 def _span(hours: float) -> str:
     if hours < 1 / 60:
         return f"{np.ceil(hours * 3600):.0f} s"
-    return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.0f} hours"
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:,.0f} h"

@@ -81,7 +81,7 @@ def mine(
         float,
         typer.Option(
             min=0,
-            help="Add so much of word alignment's evidence to margins; 1 is a good weight.",
+            help="Add so much of word alignment's evidence to margins; 0.5 is a good weight.",
         ),
     ] = 0.0,
     filters: Annotated[
