@@ -21,15 +21,10 @@ from bitext.errors import InputError
 from bitext.types import Match
 from encoders.registry import default_registry
 from retrieval.evaluation.mining import Judged, count_at, judge
-from retrieval.mining.calibration import (
-    SPARE,
-    Calibration,
-    calibrate,
-    first_neighbours,
-    without_planted,
-)
+from retrieval.mining.calibration import SPARE, Calibration, calibrate
 from retrieval.mining.miner import candidates
 from retrieval.mining.neighbours import nearest_both_ways
+from retrieval.mining.planting import first_neighbours, without_planted
 from retrieval.vectors.files import Rows
 
 EVIDENCE = {"ntrex": "near", "tatoeba": "far", "wmt-news": "seen", "": "none"}

@@ -9,19 +9,12 @@ from numpy.typing import NDArray
 from bitext.errors import InputError, UnknownNameError
 from bitext.significance import Interval, Resampling
 from bitext.types import Neighbours
-from retrieval.mining.calibration import (
-    SPARE,
-    Calibration,
-    calibrate,
-    calibrate_judged,
-    deprive,
-    first_neighbours,
-    plant,
-    rising,
-    without_planted,
-)
+from retrieval.mining.calibration import SPARE, Calibration, calibrate, calibrate_judged
+from retrieval.mining.deprivation import deprive
+from retrieval.mining.estimate import rising
 from retrieval.mining.miner import MODES, Candidates, candidates
 from retrieval.mining.neighbours import BothWays, nearest_both_ways
+from retrieval.mining.planting import first_neighbours, plant, without_planted
 
 Rows = NDArray[np.float32]
 

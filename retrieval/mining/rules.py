@@ -10,16 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, UnknownNameError, choose_from
-from retrieval.mining.calibration import (
-    SPARE,
-    Calibration,
-    calibrate,
-    first_neighbours,
-    without_planted,
-)
+from retrieval.mining.calibration import SPARE, Calibration, calibrate
 from retrieval.mining.margin import MARGINS
 from retrieval.mining.miner import MODES, Candidates, candidates
 from retrieval.mining.neighbours import BothWays
+from retrieval.mining.planting import first_neighbours, without_planted
 
 Ids = NDArray[np.int64]
 CoverageOf = Callable[[Candidates], NDArray[np.float64]]
