@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,13 @@ def test_other_formats(run: Run, write: Write) -> None:
     }
 
 
+def test_output_is_packed_as_its_name_says(run: Run, write: Write, tmp_path: Path) -> None:
+    document, output = write("a.en", *ENGLISH), tmp_path / "a.beads.gz"
+    assert run("align-documents", document, document, "--output", output)[0] == 0
+    beads = gzip.decompress(output.read_bytes()).decode()
+    assert beads == run("align-documents", document, document)[1]
+
+
 def test_an_empty_line_keeps_its_number(run: Run, write: Write) -> None:
     document = write("a.en", *ENGLISH[:2], "", *ENGLISH[2:])
     _, out, _ = run("align-documents", document, document, "--most", 2)
@@ -139,6 +147,8 @@ def test_resume_leaves_what_is_there(run: Run, write: Write, tmp_path: Path) -> 
         (["-", "-"], "source and target cannot both be standard input"),
         (["{en}", "{folder}"], "must be a folder, as the other side is one"),
         (["--pairs", "{en}", "--output", "x"], "line 1: expected 'SOURCE TAB TARGET'"),
+        (["--pairs", "{list}", "--output", "x"], "line 1: there is no file wwwwwwwwww"),
+        (["{en}", "{en}", "--output", "{en}", "--overwrite"], "is read: write the result to"),
         (["{en}", "{empty}"], "empty.en is empty; expected one sentence a line"),
         (["{tab}", "{en}", "--format", "tsv"], "a source sentence has a tab ('the\\thouse')"),
     ],
@@ -148,6 +158,7 @@ def test_mistakes(run: Run, write: Write, tmp_path: Path, arguments: list[str], 
         "en": write("a.en", *ENGLISH),
         "empty": write("empty.en"),
         "tab": write("tab.en", "the\thouse"),
+        "list": write("list.tsv", f"{'w' * 300}\t{'v' * 300}"),  # no file has so long a name
         "folder": write("folder/a.de", *ENGLISH).parent,
     }
     code, out, err = run("align-documents", *(given.format(**names) for given in arguments))
