@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from retrieval.documents.files import read_beads
 
 ENGLISH = [
@@ -24,32 +23,16 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     """Run ``bitext`` with the tiny model; exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
         if given[0] == "align-documents":
             given += ["--model", str(tiny_model), "--no-progress"]
-        with pytest.raises(SystemExit) as exit:
-            main(given)
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call(*given)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 def sides_of(out: str) -> list[str]:

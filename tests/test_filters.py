@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import SentencePair
 from retrieval.filters.filters import (
@@ -186,13 +185,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["filter", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call("filter", *arguments)
 
     return run
 

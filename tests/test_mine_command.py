@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 import retrieval.mining.run
 from bitext.bridges import coverage_by
-from bitext.cli import main
 from bitext.types import SentencePair
 from encoders.encoder import Encoder
 from encoders.pooling import centre, normalise
@@ -48,14 +47,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
-        with pytest.raises(SystemExit) as exit:
-            main(["mine", *given, "--model", str(tiny_model), "-k", str(K)])
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call("mine", *given, "--model", str(tiny_model), "-k", str(K))
 
     return run
 
