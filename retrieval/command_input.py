@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bitext.errors import InputError, TooLongError
-from bitext.text import name_of, read_sentences
+from bitext.text import as_input_error, atomic_bytes, name_of, ordinary, read_sentences
 
 Item = TypeVar("Item")
 
@@ -24,6 +25,33 @@ class Line(NamedTuple):
 def check_output(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists already; --overwrite replaces it")
+
+
+def check_file(output: Path, read: Iterable[str]) -> None:
+    """Whether a file can be written there, before anything that takes long.
+
+    :param read: what the command reads, which its result must not take the place of.
+    :raises InputError: if it cannot, or is one of these files.
+    """
+    ordinary(output, Path.is_file, "a file")
+    for path in read:
+        if os.path.realpath(path) == os.path.realpath(output):
+            raise InputError(f"{output} is read: write the result to another file")
+
+
+@contextmanager
+def packed_file(output: Path) -> Iterator[Callable[[str], object]]:
+    """What takes text for a file, plain or packed as its name says, which appears when whole."""
+    from bitext.resumable import packer
+
+    pack = packer(output)
+    with atomic_bytes(output) as file:
+
+        def write(text: str) -> None:
+            with as_input_error(output):
+                file.write(pack(text))
+
+        yield write
 
 
 def numbered(file: str, skip_empty: bool) -> Iterator[Line]:

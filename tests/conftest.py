@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
+from bitext.cli import main
 from bitext.text import data_folder
 from encoders.encoder import Encoder
 from encoders.registry import ModelRegistry
@@ -74,6 +76,34 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data: {folder} is not there (set BITEXT_DATA)")
     return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write lines to a file of a name, perhaps of a folder, and give its path."""
+
+    def write(name: str, *lines: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``bitext`` with arguments; its exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        code = exit.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call
 
 
 NOUNS = [("cat", "katze"), ("dog", "hund"), ("house", "haus"), ("tree", "baum")]

@@ -12,7 +12,6 @@ import pytest
 
 from aligners.aligner import Aligner
 from aligners.methods import MATCHERS
-from bitext.cli import main
 from bitext.formats.files import FORMATS, read_aligned
 from bitext.formats.records import Numbering
 from bitext.text import MAX_LINE_BYTES, open_lines
@@ -26,18 +25,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``bitext`` with arguments; its exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
-
-    return run
+def run(call: Run) -> Run:
+    return call
 
 
 @pytest.fixture
@@ -45,16 +34,6 @@ def bitext_file(tmp_path: Path) -> Path:
     path = tmp_path / "pairs.tsv"
     path.write_text("\n".join(LINES) + "\n", encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from retrieval.documents.files import read_beads
 
 ENGLISH = [
@@ -23,32 +23,16 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     """Run ``bitext`` with the tiny model; exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
         if given[0] == "align-documents":
             given += ["--model", str(tiny_model), "--no-progress"]
-        with pytest.raises(SystemExit) as exit:
-            main(given)
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call(*given)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 def sides_of(out: str) -> list[str]:
@@ -85,6 +69,13 @@ def test_other_formats(run: Run, write: Write) -> None:
         "source": ENGLISH[2],
         "target": ENGLISH[2],
     }
+
+
+def test_output_is_packed_as_its_name_says(run: Run, write: Write, tmp_path: Path) -> None:
+    document, output = write("a.en", *ENGLISH), tmp_path / "a.beads.gz"
+    assert run("align-documents", document, document, "--output", output)[0] == 0
+    beads = gzip.decompress(output.read_bytes()).decode()
+    assert beads == run("align-documents", document, document)[1]
 
 
 def test_an_empty_line_keeps_its_number(run: Run, write: Write) -> None:
@@ -139,6 +130,8 @@ def test_resume_leaves_what_is_there(run: Run, write: Write, tmp_path: Path) -> 
         (["-", "-"], "source and target cannot both be standard input"),
         (["{en}", "{folder}"], "must be a folder, as the other side is one"),
         (["--pairs", "{en}", "--output", "x"], "line 1: expected 'SOURCE TAB TARGET'"),
+        (["--pairs", "{list}", "--output", "x"], "line 1: there is no file wwwwwwwwww"),
+        (["{en}", "{en}", "--output", "{en}", "--overwrite"], "is read: write the result to"),
         (["{en}", "{empty}"], "empty.en is empty; expected one sentence a line"),
         (["{tab}", "{en}", "--format", "tsv"], "a source sentence has a tab ('the\\thouse')"),
     ],
@@ -148,6 +141,7 @@ def test_mistakes(run: Run, write: Write, tmp_path: Path, arguments: list[str], 
         "en": write("a.en", *ENGLISH),
         "empty": write("empty.en"),
         "tab": write("tab.en", "the\thouse"),
+        "list": write("list.tsv", f"{'w' * 300}\t{'v' * 300}"),  # no file has so long a name
         "folder": write("folder/a.de", *ENGLISH).parent,
     }
     code, out, err = run("align-documents", *(given.format(**names) for given in arguments))

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitext.cli import main
 from bitext.errors import InputError, MismatchError
 from encoders.encoder import Encoder
 from retrieval.vectors import embedding
@@ -150,16 +149,12 @@ def test_a_line_too_long_says_how_to_go_on(tmp_path: Path, encoder: Encoder) -> 
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
         if given[:2] != ["centring", "apply"] and "--model" not in given:
             given += ["--model", str(tiny_model)]
-        with pytest.raises(SystemExit) as exit:
-            main(given)
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call(*given)
 
     return run
 

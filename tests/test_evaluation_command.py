@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from bitext.errors import InputError
 from bitext.formats.files import FORMATS
 from bitext.formats.records import AlignedPair
@@ -21,28 +20,13 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     """Run ``bitext`` with arguments; its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["evaluate", "alignment", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call("evaluate", "alignment", *arguments)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 # Three pairs of three words a side. |A| = 3, |S| = 3, |A & S| = 1, |A & P| = 2: AER 1 - 3/6, P 2/3,

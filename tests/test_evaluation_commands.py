@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
-
 ENGLISH = ["the house is small", "the garden is big", "a cat sleeps in the old house", "don't stop"]
 GERMAN = ["das haus ist klein", "der garten ist groß", "eine katze schläft", "der haus, 3.14!"]
 
@@ -19,27 +17,11 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["evaluate", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call("evaluate", *arguments)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture
@@ -223,6 +205,7 @@ def test_what_mining_refuses(run: Run, mining: list[Path]) -> None:
         (["--threshold-from", "x,y"], "--threshold-from takes SOURCE,TARGET,GOLD, got 'x,y'"),
         (["--threshold-mined", "x"], "--threshold-mined goes with --mined, once for each"),
         (["--centring", "best"], "unknown kind of centring 'best'"),
+        (["--threshold", "nan"], "threshold must be a finite number, got nan"),
     ]:
         code, out, err = run("mining", *mining, *options)
         assert (code, out, err.count("\n")) == (2, "", 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import SentencePair
 from retrieval.filters.filters import (
@@ -185,13 +185,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["filter", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call("filter", *arguments)
 
     return run
 
@@ -223,6 +219,16 @@ def test_kept_lines_come_out_as_they_were(run: Run, mined: Path, tmp_path: Path)
     assert (tmp_path / "dropped").read_text().splitlines() == [
         f"repeats\t1\t{LINES[1]}", f"copies\t1\t{LINES[2]}", f"numbers\t0\t{LINES[3]}",
     ]  # fmt: skip
+
+
+def test_dropped_lines_are_packed_and_never_replace_the_input(
+    run: Run, mined: Path, tmp_path: Path
+) -> None:
+    run(mined, "--dropped", tmp_path / "dropped.gz")
+    assert len(gzip.decompress((tmp_path / "dropped.gz").read_bytes()).splitlines()) == 3
+    code, out, err = run(mined, "--dropped", mined)
+    assert (code, out) == (2, "")
+    assert f"{mined} is read: write the result to another file" in err
 
 
 def test_chosen_filters_and_a_report_as_json(run: Run, mined: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
 from encoders.hub import find_folder
 from encoders.preset import PRESET_FILE, read_preset
 
@@ -27,28 +26,13 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     """Run ``bitext inspect``; its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["inspect", *(str(argument) for argument in arguments)])
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call("inspect", *arguments)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture

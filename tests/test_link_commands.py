@@ -7,35 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
-
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``bitext`` with arguments; its exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
+def run(call: Run) -> Run:
+    return call
 
 
 # --- symmetrize

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 import retrieval.mining.run
 from bitext.bridges import coverage_by
-from bitext.cli import main
 from bitext.types import SentencePair
 from encoders.encoder import Encoder
-from encoders.pooling import centre
+from encoders.pooling import centre, normalise
+from retrieval.vectors.centring import fit_centring
+from retrieval.vectors.encoding import space_of
 from retrieval.vectors.files import Rows
 
 SOURCE = [
@@ -45,14 +47,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     def run(*arguments: object) -> tuple[int, str, str]:
         given = [str(argument) for argument in arguments]
-        with pytest.raises(SystemExit) as exit:
-            main(["mine", *given, "--model", str(tiny_model), "-k", str(K)])
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call("mine", *given, "--model", str(tiny_model), "-k", str(K))
 
     return run
 
@@ -65,24 +63,40 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return source, target
 
 
-def margins(source: Rows, target: Rows) -> Table:
-    """The ratio of a cosine to the mean of those of its K nearest, both ways; in float64."""
+class Tables(NamedTuple):
+    """Of each source with each target, in float64."""
+
+    cosines: Table
+    ratios: Table
+    """Of the cosine to the mean of those of the K nearest, both ways."""
+
+
+def tables(source: Rows, target: Rows) -> Tables:
     cosines = source.astype(np.float64) @ target.astype(np.float64).T
     of_sources = -np.sort(-cosines, axis=1)[:, :K].mean(axis=1)
     of_targets = -np.sort(-cosines, axis=0)[:K].mean(axis=0)
-    table: Table = cosines / ((of_sources[:, None] + of_targets) / 2)
-    return table
+    return Tables(cosines, cosines / ((of_sources[:, None] + of_targets) / 2))
 
 
-def greedy(table: Table) -> list[tuple[int, int, float]]:
-    """Both sides' best, one to one, from the best on. (All bests are among the K nearest here.)"""
-    pairs = {(i, int(row.argmax())) for i, row in enumerate(table)}
-    pairs |= {(int(column.argmax()), j) for j, column in enumerate(table.T)}
-    found: list[tuple[int, int, float]] = []
-    for i, j in sorted(pairs, key=lambda pair: -table[pair]):
-        if all(i != first and j != second for first, second, _ in found):
-            found.append((i, j, float(table[i, j])))
-    return found
+def bests(found: Tables) -> set[tuple[int, int]]:
+    """Each source, and of its K nearest targets the one with the largest ratio."""
+    least = -np.sort(-found.cosines, axis=1)[:, K - 1 : K]
+    ratios = np.where(found.cosines >= least, found.ratios, -np.inf)
+    return set(enumerate(ratios.argmax(axis=1).tolist()))
+
+
+def turned(found: Tables) -> set[tuple[int, int]]:
+    """The same of each target."""
+    return {(i, j) for j, i in bests(Tables(found.cosines.T, found.ratios.T))}
+
+
+def greedy(found: Tables) -> list[tuple[int, int, float]]:
+    """Both sides' best, one to one, from the best on."""
+    pairs: list[tuple[int, int, float]] = []
+    for i, j in sorted(bests(found) | turned(found), key=lambda pair: -found.ratios[pair]):
+        if all(i != first and j != second for first, second, _ in pairs):
+            pairs.append((i, j, float(found.ratios[i, j])))
+    return pairs
 
 
 def vectors(encoder: Encoder) -> tuple[Rows, Rows]:
@@ -97,8 +111,8 @@ def read(out: str) -> list[tuple[int, int, float]]:
     return [(r["source_id"], r["target_id"], r["score"]) for r in records]
 
 
-def expected(table: Table) -> list[tuple[int, int, object]]:
-    return [(UNIQUE[i], j, pytest.approx(s, abs=1e-5)) for i, j, s in greedy(table)]
+def expected(found: Tables) -> list[tuple[int, int, object]]:
+    return [(UNIQUE[i], j, pytest.approx(s, abs=1e-5)) for i, j, s in greedy(found)]
 
 
 def test_pairs_are_those_of_a_plain_table(
@@ -106,8 +120,8 @@ def test_pairs_are_those_of_a_plain_table(
 ) -> None:
     code, out, err = run(*files, "--json")
     assert code == 0, err
-    assert read(out) == expected(margins(*vectors(encoder)))
-    assert "6 pairs: no threshold was given" in err
+    assert read(out) == expected(tables(*vectors(encoder)))
+    assert f"{len(read(out))} pairs: no threshold was given" in err
     assert "search: exact, as 6 x 6 cosines of dim 16" in err
 
 
@@ -115,10 +129,12 @@ def test_columns_and_threshold(run: Run, files: tuple[Path, Path]) -> None:
     records = [json.loads(line) for line in run(*files, "--json")[1].splitlines()]
     lines = [f"{r['score']:.6f}\t{r['source']}\t{r['target']}\n" for r in records]
     assert run(*files)[1] == "".join(lines)
-    threshold = (records[2]["score"] + records[3]["score"]) / 2
+    scores = np.array([r["score"] for r in records])
+    above = int(np.diff(scores).argmin()) + 1  # cut where the gap is widest
+    threshold = float(scores[above - 1 : above + 1].mean())
     code, out, err = run(*files, "--threshold", threshold)
-    assert (code, out) == (0, "".join(lines[:3]))
-    assert f"3 of 6 pairs score above {threshold:.4f}" in err
+    assert (code, out) == (0, "".join(lines[:above]))
+    assert f"{above} of {len(records)} pairs score above {threshold:.4f}" in err
     assert run(*files, "--top", 2)[1] == "".join(lines[:2])
 
 
@@ -138,17 +154,36 @@ def test_both_sides_are_centred(run: Run, files: tuple[Path, Path], encoder: Enc
     assert code == 0, err
     source = encoder.sentences([SOURCE[line] for line in UNIQUE] + more)
     target = encoder.sentences(TARGET + more)
-    table = margins(*(centre(side, side.mean(axis=0)) for side in (source, target)))
-    mutual = [
-        (i, int(row.argmax()))
-        for i, row in enumerate(table)
-        if table[:, row.argmax()].argmax() == i
-    ]
+    found = tables(*(centre(side, side.mean(axis=0)) for side in (source, target)))
     lines = [*UNIQUE, *range(len(SOURCE), len(SOURCE) + len(more))]
     records = [json.loads(line) for line in out.splitlines()]
     assert sorted((r["source_id"], r["target_id"]) for r in records) == sorted(
-        (lines[i], j) for i, j in mutual
+        (lines[i], j) for i, j in bests(found) & turned(found)
     )
+
+
+def test_each_side_is_centred_as_its_language(
+    run: Run, files: tuple[Path, Path], tmp_path: Path, encoder: Encoder
+) -> None:
+    random = np.random.default_rng(0)
+    blocks = {
+        language: [normalise(random.standard_normal((12, 16)).astype(np.float32) + shift)]
+        for language, shift in (("de", 1), ("en", 0), ("fr", -1))
+    }
+    fit_centring("mean", blocks, space_of(encoder, None, None), dim=16).save(tmp_path / "centring")
+    options = ("--centring", tmp_path / "centring", "--languages")
+    work = ("--work", tmp_path / "work")
+    kept = {pair: run(*files, *options, pair, *work)[1] for pair in ("de-en", "fr-en")}
+    assert kept["de-en"] != kept["fr-en"]
+    assert kept == {pair: run(*files, *options, pair)[1] for pair in kept}  # nothing left over
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_an_index_finds_the_same_among_few(run: Run, files: tuple[Path, Path], kind: str) -> None:
+    exact = read(run(*files, "--search", "exact", "--json")[1])
+    code, out, err = run(*files, "--search", kind, "--json")
+    assert code == 0, err
+    assert read(out) == exact
 
 
 def test_score_only_scores_line_by_line(
@@ -161,7 +196,8 @@ def test_score_only_scores_line_by_line(
     assert code == 0, err
     rows = {line: row for row, line in enumerate([0, 2, 3, 5])}
     rows[4] = 0  # the same sentence as line 0
-    table = margins(encoder.sentences([SOURCE[line] for line in (0, 2, 3, 5)]), vectors(encoder)[1])
+    sources = encoder.sentences([SOURCE[line] for line in (0, 2, 3, 5)])
+    table = tables(sources, vectors(encoder)[1]).ratios
     records = [json.loads(line) for line in out.splitlines()]
     assert [r["source_id"] for r in records] == [r["target_id"] for r in records] == [*range(6)]
     assert records[1]["score"] is None  # an empty line
@@ -257,11 +293,17 @@ def test_another_text_is_refused_until_restart(
         (["--precision", 1.5], "precision must be between 0 and 1, got 1.5"),
         (["--precision", 0.9, "--threshold", 1], "give a threshold or a precision, not both"),
         (["--precision", 0.9, "--coverage", 1], "a precision is estimated for margins alone"),
-        (["--precision", 0.9], "calibration needs at least 100 candidates, got 6"),
+        (["--precision", 0.9], "calibration needs at least 100 candidates, got"),
         (["--score-only", "--top", 3], "--score-only scores all lines: --top cannot be given"),
         (["--centring", "middle"], "unknown kind of centring 'middle'; choose one of:"),
         (["--languages", "de-en"], "--languages is for --centring FOLDER, which is not given"),
         (["--search", "magic"], "unknown kind of index 'magic'"),
+        (["--threshold", "nan"], "threshold must be a finite number, got nan"),
+        (["--coverage", "inf"], "coverage must be a finite number, got inf"),
+        (["--known", "nowhere"], "--known is for --precision, which is not given"),
+        (["--centring", "no/where", "--languages", "de-en"], "there is no folder no/where"),
+        (["--output", "/"], "cannot write /: what stands there is not a file"),
+        (["--output", "{target}"], "{target} is read: write the result to another file"),
         (["--restart"], "--restart is for --output or --work, of which there is none"),
         (["--score-only"], "source.txt has 8 lines, {target} has 6; with"),
         (["--filters", "nice"], "unknown filter 'nice'; choose one of:"),
@@ -270,7 +312,7 @@ def test_another_text_is_refused_until_restart(
 def test_what_cannot_be_meant_is_told_in_a_sentence(
     run: Run, files: tuple[Path, Path], options: list[object], sentence: str
 ) -> None:
-    code, out, err = run(*files, *options)
+    code, out, err = run(*files, *(str(option).format(target=files[1]) for option in options))
     assert (code, out) == (2, "")
     assert sentence.format(target=files[1]) in err
     assert err.splitlines()[-1].startswith("bitext mine: ")

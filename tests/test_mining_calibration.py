@@ -207,6 +207,10 @@ def test_expected_precision_is_the_true_one(mode: str, planted: int) -> None:
     )
     own = without_planted(candidates(first_neighbours(both, 4), "ratio", mode), 1000, 1000)
     right = (own.source == own.target) & (own.source < 300)
+    for estimate in ("precision", "recall"):  # no estimate lies outside its interval
+        middle = getattr(found, estimate)
+        assert (getattr(found, f"{estimate}_low") <= middle).all()
+        assert (middle <= getattr(found, f"{estimate}_high")).all()
     for wanted in (0.7, 0.9):
         threshold = found.at_precision(wanted)
         above = own.score >= threshold

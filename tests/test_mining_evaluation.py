@@ -43,16 +43,6 @@ GOLD = [(0, 0), (1, 1), (4, 4)]
 Write = Callable[..., Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
-
-
 def test_counts_by_hand() -> None:
     judged = judge(MATCHES, GOLD)
     assert judged.scores.tolist() == [1.4, 1.3, 1.2, 1.1]

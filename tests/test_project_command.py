@@ -8,34 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from bitext.cli import main
-
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(call: Run) -> Run:
     """Run ``bitext project`` with arguments; its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main(["project", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert isinstance(exit.value.code, int)
-        return exit.value.code, out, err
+        return call("project", *arguments)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 TAGGED = ["the\tO", "old\tB-X", "house\tI-X", "", "a\tO", "cat\tB-Y"]

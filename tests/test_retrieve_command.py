@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitext.cli import main
 from bitext.text import MAX_LINE_BYTES
 from encoders.encoder import Encoder
 from retrieval.store.text_index import TextIndex
@@ -37,7 +36,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+def run(call: Run, tiny_model: Path) -> Run:
     """Run ``bitext`` with the tiny model where no other is named; exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -45,24 +44,9 @@ def run(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
         makes_vectors = given[0] in ("embed", "index", "evaluate")
         if makes_vectors and not {"--model", "--add", "--upsert"} & set(given):
             given += ["--model", str(tiny_model)]
-        with pytest.raises(SystemExit) as exit:
-            main(given)
-        out, err = capsys.readouterr()
-        code = exit.value.code
-        assert isinstance(code, int)
-        return code, out, err
+        return call(*given)
 
     return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
 from bitext.progress import report_progress
-from bitext.text import STDIN, as_input_error, atomic_write, name_of, open_lines, read_sentences
+from bitext.text import STDIN, as_input_error, name_of, open_lines, read_sentences
 from encoders.options import (
     AllowDownload,
     AsJson,
@@ -24,6 +25,7 @@ from encoders.options import (
     ShowProgress,
 )
 from encoders.preset import BUNDLED
+from retrieval.command_input import check_file, check_output, packed_file
 from retrieval.documents.files import ENDINGS, FORMATS, document_name, like_named, read_beads
 from retrieval.options import ModelChoice, Pooling
 
@@ -155,8 +157,8 @@ def _align(
     if documents.output is None:
         print(*lines, sep="\n", flush=True)
         return
-    with atomic_write(documents.output) as file:
-        file.writelines(line + "\n" for line in lines)
+    with packed_file(documents.output) as write:
+        write("".join(line + "\n" for line in lines))
 
 
 def _work(
@@ -185,8 +187,9 @@ def _work(
             raise InputError("source and target cannot both be standard input")
         if resume:
             raise InputError("--resume is for several documents")
-        if output is not None and output.exists() and not overwrite:
-            raise InputError(f"{output} exists already; --overwrite replaces it")
+        if output is not None:
+            check_output(output, overwrite)
+            check_file(output, (source, target))
         return [_Documents(source, target, output)]
     if output is None:
         raise InputError("several documents need an --output folder")
@@ -202,6 +205,9 @@ def _listed(path: str) -> dict[str, tuple[str, str]]:
             raise InputError(
                 f"{name_of(path)}, line {number}: expected 'SOURCE TAB TARGET', got '{line[:80]}'"
             )
+        for field in fields:
+            if not os.path.isfile(field):  # false, too, for a name that no file can have
+                raise InputError(f"{name_of(path)}, line {number}: there is no file {field[:80]}")
         name = document_name(Path(fields[0]))
         if name in found:
             raise InputError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -41,20 +42,18 @@ if TYPE_CHECKING:
     from bitext.significance import Resampling
     from encoders.encoder import Encoder
     from retrieval.evaluation.mining import Judged, MiningScore
-    from retrieval.evaluation.mining_files import Corpus
+    from retrieval.evaluation.mining_files import CorpusWithIds
     from retrieval.vectors.files import Rows
     from retrieval.vectors.manifest import Space
 
-MARGINS = ("absolute", "distance", "ratio")
-MODES = ("forward", "backward", "intersection", "max", "union")
 ALL = "all"
 
 
 class _Set(NamedTuple):
     """Two corpora with gold, and pairs that somebody mined from them, if so."""
 
-    source: Corpus
-    target: Corpus
+    source: CorpusWithIds
+    target: CorpusWithIds
     gold: list[tuple[int, int]]
     mined: str | None
 
@@ -115,6 +114,8 @@ def evaluate_mining(
     """
     how = resampling(confidence, resamples, seed)
     sets = _read_sets((source, target, gold), mined, threshold_from or [], threshold_mined or [])
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"threshold must be a finite number, got {threshold:g}")
     if threshold is not None and threshold_from:
         raise InputError("give --threshold or --threshold-from, not both")
     table = _Table(how, threshold, as_json)
@@ -184,6 +185,8 @@ def _judge_mined(one: _Set) -> Judged:
 
 def _ways(margin: str, mode: str, centring: str) -> list[_Way]:
     from retrieval.evaluation.folders import check_kinds
+    from retrieval.mining.margin import MARGINS
+    from retrieval.mining.miner import MODES
 
     margins, modes = _named("margin", margin, MARGINS), _named("mode", mode, MODES)
     kinds = kinds_of(centring)
@@ -191,7 +194,7 @@ def _ways(margin: str, mode: str, centring: str) -> list[_Way]:
     return [_Way(*way) for way in product(kinds, margins, modes)]
 
 
-def _named(what: str, given: str, choices: Sequence[str]) -> list[str]:
+def _named(what: str, given: str, choices: Iterable[str]) -> list[str]:
     """:raises UnknownNameError: if one of the names does not exist."""
     names = list(choices) if given == ALL else list(dict.fromkeys(given.split(",")))
     for name in names:
@@ -246,7 +249,7 @@ class _Mining:
                     columns = (column.tolist() for column in found)
                     yield way, judge(map(Match, *columns), one.gold)
 
-    def _encode(self, corpus: Corpus) -> Rows:
+    def _encode(self, corpus: CorpusWithIds) -> Rows:
         from retrieval.evaluation.recall import encode_all
 
         with naming(name_of(corpus.path)):

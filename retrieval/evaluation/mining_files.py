@@ -23,7 +23,7 @@ from bitext.types import Match
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusWithIds:
     """One side: sentences in the order of the file, and their ids."""
 
     path: str
@@ -48,7 +48,7 @@ class Mined(NamedTuple):
     """Lines with a sentence that is not in its corpus, or more than once."""
 
 
-def read_corpus(path: str) -> Corpus:
+def read_corpus(path: str) -> CorpusWithIds:
     """:raises InputError: if a file is empty or of both forms, or has an id twice."""
     ids, texts = [], []
     with_ids = False
@@ -63,14 +63,16 @@ def read_corpus(path: str) -> Corpus:
             )
         ids.append(key if with_ids else str(number))
         texts.append(text if with_ids else line)
-    corpus = Corpus(path, tuple(ids), tuple(texts))
+    corpus = CorpusWithIds(path, tuple(ids), tuple(texts))
     if len(corpus.row_of_id) < len(ids):
         twice, _ = Counter(ids).most_common(1)[0]
         raise InputError(f"{name_of(path)} has the id '{twice}' more than once")
     return corpus
 
 
-def read_gold_pairs(path: str, source: Corpus, target: Corpus) -> list[tuple[int, int]]:
+def read_gold_pairs(
+    path: str, source: CorpusWithIds, target: CorpusWithIds
+) -> list[tuple[int, int]]:
     """The rows of each pair of ids.
 
     :raises InputError: if a line has not two ids, or a corpus has no such id.
@@ -90,7 +92,7 @@ def read_gold_pairs(path: str, source: Corpus, target: Corpus) -> list[tuple[int
     return pairs
 
 
-def read_mined(path: str, source: Corpus, target: Corpus) -> Mined:
+def read_mined(path: str, source: CorpusWithIds, target: CorpusWithIds) -> Mined:
     """The pairs that somebody mined; an empty file is nothing mined.
 
     :raises InputError: if a line is neither of the forms, or an id is no line of its corpus.
@@ -125,7 +127,7 @@ def _columns(line: str, where: str) -> tuple[float, str, str]:
         ) from None
 
 
-def _of_ids(line: str, where: str, source: Corpus, target: Corpus) -> Match:
+def _of_ids(line: str, where: str, source: CorpusWithIds, target: CorpusWithIds) -> Match:
     try:
         record = json.loads(line)
         score = float(record["score"])

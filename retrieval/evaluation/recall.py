@@ -43,7 +43,8 @@ NEIGHBOURS = 4
 
 Found = NDArray[np.float64]
 
-# cosine, mean cosine of both neighbourhoods -> score
+# Cosine, mean cosine of both neighbourhoods -> score. A ratio may have any sign here, as in LASER's
+# xsim; that of retrieval.mining.margin, by which people mine, is guarded.
 _MARGINS: dict[str, Callable[[Found, Found], Found]] = {
     "absolute": lambda cosine, around: cosine,
     "distance": lambda cosine, around: cosine - around,

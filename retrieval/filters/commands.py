@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -14,12 +14,13 @@ import typer
 
 from bitext.errors import InputError
 from bitext.progress import report_progress
-from bitext.text import atomic_write, name_of, read_sentences
+from bitext.text import name_of, read_sentences
 from bitext.types import SentencePair
 from encoders.options import ShowProgress
+from retrieval.command_input import check_file, packed_file
 
 if TYPE_CHECKING:
-    from retrieval.filters.filters import FilterChain, Verdict
+    from retrieval.filters.filters import FilterChain
 
 
 class _Row(NamedTuple):
@@ -60,14 +61,18 @@ def filter_pairs(
     from retrieval.filters.filters import CHUNK
 
     chain = chain_of(filters, languages)
+    if dropped is not None:
+        check_file(dropped, [file])
     rows = _rows(file)
     with report_progress("pairs", show=progress) as done, _writer(dropped) as drop:
         while some := list(islice(rows, CHUNK)):
+            gone = []
             for row, verdict in zip(some, chain.judge([row.pair for row in some]), strict=True):
                 if verdict.filter is None:
                     print(row.line)
                 else:
-                    drop(row.line, verdict)
+                    gone.append(f"{verdict.filter}\t{verdict.score:.6g}\t{row.line}\n")
+            drop("".join(gone))
             done(len(some))
     report_dropped(chain, as_json)
 
@@ -106,14 +111,13 @@ def _rows(file: str) -> Iterator[_Row]:
 
 
 @contextmanager
-def _writer(path: Path | None) -> Iterator[Callable[[str, Verdict], None]]:
-    with nullcontext() if path is None else atomic_write(path) as file:
-
-        def drop(line: str, verdict: Verdict) -> None:
-            if file is not None:
-                file.write(f"{verdict.filter}\t{verdict.score:.6g}\t{line}\n")
-
-        yield drop
+def _writer(path: Path | None) -> Iterator[Callable[[str], object]]:
+    """What takes some lines for the file, which appears when it is whole; or for nobody."""
+    if path is None:
+        yield lambda lines: None
+        return
+    with packed_file(path) as write:
+        yield write
 
 
 def report_dropped(chain: FilterChain, as_json: bool) -> None:

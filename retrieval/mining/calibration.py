@@ -255,6 +255,15 @@ def _resampled(tallies: Tallies, random: np.random.Generator) -> Tallies:
     )
 
 
+def _including(estimate: Numbers, ends: Numbers) -> Numbers:
+    """Ends of intervals, shape (2, thresholds), that leave out no estimate.
+
+    What is added to resamples at the top keeps them below an estimate of 1.
+    """
+    low, high = ends
+    return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])
+
+
 def _assemble(
     edges: Numbers,
     mined: Numbers,
@@ -267,7 +276,9 @@ def _assemble(
     """:param precision: the estimate itself, then those of the resamples; so the others."""
     outside = (100 - how.confidence) / 2
     ends: Mapping[str, Numbers] = {
-        name: np.percentile(np.stack(found[1:]), [outside, 100 - outside], axis=0)
+        name: _including(
+            found[0], np.percentile(np.stack(found[1:]), [outside, 100 - outside], axis=0)
+        )
         for name, found in (("precision", precision), ("recall", recall))
     }
     return Calibration(

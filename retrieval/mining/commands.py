@@ -18,7 +18,7 @@ import typer
 
 from bitext.errors import BitextError, InputError, MismatchError
 from bitext.progress import report_progress
-from bitext.text import as_input_error, atomic_bytes, name_of, read_bitext, read_sentences
+from bitext.text import name_of, read_bitext, read_sentences
 from bitext.types import SentencePair
 from encoders.options import (
     AllowDownload,
@@ -32,6 +32,7 @@ from encoders.options import (
     TooLong,
 )
 from encoders.preset import BUNDLED
+from retrieval.command_input import check_file, packed_file
 from retrieval.mining.corpus import EMPTY
 from retrieval.options import ModelChoice, Pooling, Prefix, Restart, Store
 
@@ -144,9 +145,9 @@ def mine(
     filter_chain = _filter_chain(filters)
     learnt = _centring(centring, languages)
     _check_places(source, target, output, work, restart)
-    planted = [] if known is None else list(map(both_texts, read_bitext(known)))
-    if planted and precision is None:
+    if known is not None and precision is None:
         raise InputError("--known is for --precision, which is not given")
+    planted = [] if known is None else list(map(both_texts, read_bitext(known)))
     sides = [_Side(path, tabs=as_json) for path in (source, target)]
     choice = ModelChoice(model, revision, dtype, device, allow_download)
     with _working(output, work, restart=restart) as folder:
@@ -237,6 +238,8 @@ def _centring(named: str | None, languages: str | None) -> Centre:
     from retrieval.vectors.centring import Centring, Kind
 
     if named is None or not Path(named).is_dir():
+        if languages is not None and named is not None:
+            raise InputError(f"there is no folder {named}, which --centring names for --languages")
         if languages is not None:
             raise InputError("--languages is for --centring FOLDER, which is not given")
         if named is None:
@@ -286,6 +289,8 @@ def _check_places(
 ) -> None:
     if source == target == "-":
         raise InputError("source and target cannot both be standard input")
+    if output is not None:
+        check_file(output, (source, target))
     if restart and output is None and work is None:
         raise InputError("--restart is for --output or --work, of which there is none")
 
@@ -440,14 +445,11 @@ def _tell(chosen: Chosen, rules: Rules) -> None:
 
 def _write(output: Path | None, lines: Iterable[str]) -> None:
     """All at once to a file, which appears when it is whole; as they come to stdout."""
-    from bitext.resumable import packer
     from retrieval.vectors.encoding import chunks
 
     if output is None:
         sys.stdout.writelines(lines)
         return
-    pack = packer(output)
-    with atomic_bytes(output) as file:
+    with packed_file(output) as write:
         for some in chunks(lines):
-            with as_input_error(output):
-                file.write(pack("".join(some)))
+            write("".join(some))

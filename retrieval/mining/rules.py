@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -47,6 +48,9 @@ class Rules:
                 raise UnknownNameError(choose_from(what, name, table))
         if self.surely and self.precision is None:
             raise InputError("surely is for a precision, of which there is none")
+        for what, number in (("threshold", self.threshold), ("coverage", self.coverage)):
+            if number is not None and not math.isfinite(number):
+                raise InputError(f"{what} must be a finite number, got {number:g}")
         if self.precision is not None:
             if not 0 < self.precision < 1:
                 raise InputError(f"precision must be between 0 and 1, got {self.precision:g}")

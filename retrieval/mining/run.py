@@ -101,9 +101,14 @@ class Search:
 class UnitRows:
     """Vectors on disk as a search reads them: unit rows of float32, a part at a time."""
 
+    ndim = 2
+
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
         self.shape = (len(vectors), vectors.manifest.dim)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
 
     def __getitem__(self, part: slice | NDArray[np.int64]) -> Rows:
         return self._vectors.take(part)
@@ -144,7 +149,7 @@ class MiningRun:
         """The same, centred by what was learnt elsewhere, each side as its language."""
         made = []
         for side, one, language in zip(SIDES, vectors, languages, strict=True):
-            folder = self.folder / f"{side}.{centring.digest}"
+            folder = self.folder / f"{side}.{_short([centring.digest, language])}"
             if not (folder / MANIFEST_FILE).is_file():
                 raw = self.folder / f"{side}.vectors"
                 with self._stage(f"{side} vectors centred", len(one)) as done:
