@@ -444,7 +444,7 @@ def test_missing_file(index: TextIndex, name: str) -> None:
         ({"dim": -3}, "field 'dim': input should be greater than 0, got -3"),
         ({"note": "mine"}, "field 'note': there is no such field"),
         ({"layer": 0}, "field 'digest': it does not match the other fields"),
-        ({"format": "bitext vectors 1"}, "field 'format': input should be 'bitext text index 2'"),
+        ({"format": "bitext vectors 1"}, "field 'format': input should be 'bitext text index 3'"),
         ({"format": "bitext text index 1"}, "was made by an older bitext: build it again"),
     ],
 )

@@ -2,7 +2,8 @@
 
     manifest.json            what never changes: the model, how vectors are made, their dim
     vectors-GENERATION.f32   rows of float32, only ever added to
-    sentences.db             SQLite: everything else, and which rows and which generation count
+    search-NUMBER/           what was trained to search faster, if anything was
+    sentences.db             SQLite: everything else, and which rows and which of the above count
 
 A transaction of SQLite is the commit point of every change; the rows it names are on the disk
 before. Whenever a process is killed, the folder holds the index before or after what it was at.
@@ -24,14 +25,17 @@ from pydantic import PositiveInt
 from bitext.errors import BitextError, InputError, TooLargeError, UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.pooling import centre
+from retrieval.index.kinds import Choice, Kind
 from retrieval.store.addition import Addition, Entry
 from retrieval.store.compaction import compact, is_due
 from retrieval.store.means import RunningMean, digest_of_means
 from retrieval.store.metadata import Metadata, Value
 from retrieval.store.mirror import ATTEMPTS, Mirror
+from retrieval.store.renewal import checked_kind, choose, renew
+from retrieval.store.renewal import is_due as is_renewal_due
 from retrieval.store.row_file import MovedError, row_path
 from retrieval.store.selection import Filter
-from retrieval.store.sentences import STORE_FILE, SentenceStore
+from retrieval.store.sentences import STORE_FILE, BusyError, SentenceStore
 from retrieval.store.snapshots import SnapshotManifest, check_free, restore_snapshot, write_snapshot
 from retrieval.store.tables import Sentence, State
 from retrieval.store.turns import Turns
@@ -58,13 +62,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OLD_FORMATS = ("bitext text index 1",)
+OLD_FORMATS = ("bitext text index 1", "bitext text index 2")
 
 
 class TextIndexManifest(Space):
     """What never changes of an index; its ``centre`` is ``None``, as means may be added."""
 
-    format: Literal["bitext text index 2"] = "bitext text index 2"
+    format: Literal["bitext text index 3"] = "bitext text index 3"
     dim: PositiveInt
     dtype: Literal["float32"] = "float32"
     centring: bool
@@ -110,36 +114,42 @@ class TextIndex:
         layer: int | None = None,
         pooling: str | None = None,
         centring: bool = False,
+        kind: str = "auto",
     ) -> TextIndex:
         """Make an empty index for the vectors of ``encoder``.
 
         :param layer: ``None`` for the model's preset; so ``pooling``.
         :param centring: take the mean of its language away from every vector (Libovický et al.,
             2020). Queries must then name their language.
+        :param kind: how it searches, as :mod:`retrieval.index.kinds` spells it; ``auto`` as suits
+            its size. Few sentences are compared one by one, whatever it is.
         :raises InputError: if ``folder`` exists and is not an empty folder.
-        :raises UnknownNameError: if layer or pooling does not exist.
+        :raises UnknownNameError: if layer, pooling or kind does not exist.
         """
         folder = Path(folder)
         check_free(folder)
+        kind = checked_kind(kind, encoder.dim)
         space = space_of(encoder, layer, pooling)
         manifest = TextIndexManifest(**space.model_dump(), dim=encoder.dim, centring=centring)
         with atomic_folder(folder) as new:
             row_path(new, 0).touch()
-            state = State(centre=digest_of_means({}) if centring else None)
+            state = State(centre=digest_of_means({}) if centring else None, kind=kind)
             SentenceStore.create(new / STORE_FILE, state)
             write_manifest(new, manifest)
         return cls.load(folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> TextIndex:
-        """Load an index; its vectors are read into memory and checked.
+    def load(cls, folder: str | Path, *, at_once: bool = True) -> TextIndex:
+        """Load an index; what its kind of search keeps in memory is read and checked.
 
+        :param at_once: read it now, and not when it is first searched.
         :raises InputError: if a file in the folder is not as it was written.
         """
         folder = Path(folder)
         _refuse_old(folder)
         loaded = cls(folder, read_manifest(folder, TextIndexManifest))
-        loaded.refresh()
+        if at_once:
+            loaded.refresh()
         return loaded
 
     @staticmethod
@@ -181,6 +191,22 @@ class TextIndex:
         """The mean of each language that has one, shape (dim,)."""
         with self._store.reading() as reader:
             return reader.means()
+
+    @property
+    def kind(self) -> str:
+        """How it is to search, as it was asked for; ``auto`` as suits its size."""
+        with self._store.reading() as reader:
+            return reader.state().kind
+
+    @property
+    def choice(self) -> Choice:
+        """How it searches now, and why."""
+        with self._store.reading() as reader:
+            state, count = reader.state(), sum(reader.languages().values())
+        choice = choose(state.kind, count, self.manifest.dim)
+        if choice.kind == state.chosen:
+            return choice
+        return Choice(state.chosen, "that suited it when it was decided last")
 
     def __len__(self) -> int:
         return self.count()
@@ -292,7 +318,7 @@ class TextIndex:
     def _hits(self, vectors: Rows, k: int, where: Filter | None) -> list[list[Hit]]:
         with self._mirror.view() as reader:
             among = None if where is None else reader.ids(where)
-            neighbours = self._mirror.index.search(vectors, k, among=among)
+            neighbours = self._mirror.search(reader, vectors, k, among)
             found = reader.sentences(neighbours.ids.ravel().tolist())
         return [
             [_hit(found[number], score) for number, score in zip(ids, scores, strict=True)]
@@ -439,6 +465,33 @@ class TextIndex:
     def compact(self) -> None:
         """Give back the disk space of sentences that are gone; done by itself when it is much."""
         compact(self._store, self.folder, self.manifest.dim)
+        if not Kind.parse(self.kind).exact:
+            self._renew()
+
+    def reindex(self, kind: str | None = None) -> Choice:
+        """Decide anew how it searches, and train that on all sentences, while others use it.
+
+        :param kind: how it searches from now on; ``None`` to keep what was asked for.
+        :return: what was decided, and why.
+        :raises UnknownNameError: if there is no such kind.
+        :raises BusyError: if other processes do the same.
+        """
+        kind = self.kind if kind is None else checked_kind(kind, self.manifest.dim)
+        for _ in range(ATTEMPTS):
+            choice = self._renew(kind)
+            if choice is not None:
+                return choice
+        raise BusyError(f"index {self.folder} is being trained by other processes; try again")
+
+    def _renew(self, kind: str | None = None) -> Choice | None:
+        """See :func:`retrieval.store.renewal.renew`."""
+        try:
+            choice = renew(self._store, self.folder, self._mirror, self.manifest.dim, kind)
+        except MovedError:
+            return None
+        if choice is not None:
+            logger.info("index %s: search %s, as %s", self.folder, *choice)
+        return choice
 
     def snapshot(self, path: str | Path) -> SnapshotManifest:
         """Copy the index as it is now to a new folder, while others go on reading and writing.
@@ -481,6 +534,8 @@ class TextIndex:
     def _tidy(self, work: Writing) -> None:
         if is_due(work.state, work.count):
             self.compact()
+        elif is_renewal_due(work.state, work.count):
+            self._renew()
         elif self._store.has_large_journal:
             with self._mirror.alone():
                 self._store.empty_journal()

@@ -14,9 +14,10 @@ from bitext.errors import InputError
 from encoders.pooling import centre
 from retrieval.store.means import digest_of_means
 from retrieval.store.row_file import appending, checksum_of, row_path
+from retrieval.store.search_folder import remove_leftovers
 from retrieval.store.selection import Filter
 from retrieval.store.sentences import SentenceStore, StoreReader
-from retrieval.store.tables import NewSentence
+from retrieval.store.tables import NewSentence, State
 from retrieval.store.writer import StoreWriter
 from retrieval.vectors.files import Rows, append_rows
 
@@ -136,15 +137,16 @@ def writing(store: SentenceStore, folder: Path, dim: int) -> Iterator[Writing]:
     """A transaction; when the block ends well, vectors reach the disk first, then it is named."""
     with store.writing() as (reader, writer):
         state = reader.state()
-        _remove_leftovers(folder, state.generation)
+        _remove_leftovers(folder, state)
         with appending(row_path(folder, state.generation), state.rows, dim) as file:
             work = Writing(reader, writer, file, dim)
             yield work
         work.finish()
 
 
-def _remove_leftovers(folder: Path, generation: int) -> None:
-    """Vector files of a compaction that was cut off before or after it was named."""
+def _remove_leftovers(folder: Path, state: State) -> None:
+    """What others were cut off at, before or after it was named."""
     for path in folder.glob("vectors-*.f32"):
-        if path != row_path(folder, generation):
+        if path != row_path(folder, state.generation):
             path.unlink(missing_ok=True)
+    remove_leftovers(folder, state)
