@@ -24,7 +24,15 @@ from encoders.options import (
     ShowProgress,
     TooLong,
 )
-from retrieval.command_input import Line, check_output, naming, numbered, peeked, print_made
+from retrieval.command_input import (
+    Line,
+    check_output,
+    naming,
+    numbered,
+    peeked,
+    print_made,
+    tell_search,
+)
 from retrieval.options import (
     File,
     IndexLayer,
@@ -33,6 +41,7 @@ from retrieval.options import (
     ModelChoice,
     Overwrite,
     Pooling,
+    SearchKind,
     SkipEmpty,
     Where,
     Within,
@@ -79,6 +88,7 @@ def index(
     ] = False,
     overwrite: Overwrite = False,
     skip_empty: SkipEmpty = False,
+    kind: SearchKind = None,
     model: Annotated[
         str | None, typer.Option(help="A folder or hub name; default: bundled or, to add, its own.")
     ] = None,
@@ -96,9 +106,11 @@ def index(
 
     With --from-json a line is {"text": ..., "language": ..., "id": ..., "metadata": {...}}; all but
     the text may be left out, the language if --language says it. Prints the number of sentences in
-    the index, the dim of their vectors and the folder.
+    the index, the dim of their vectors and the folder; how it searches, and why, on stderr.
     """
     _check_options(language, with_language, from_json, centre, add or upsert, overwrite, bool(mean))
+    if kind is not None and (add or upsert):
+        raise InputError("--kind is for a new index; 'bitext reindex' changes that of this one")
     means = [_mean_file(given) for given in mean or ()]
     lines = (
         read_entries(file, language, skip_empty)
@@ -111,7 +123,9 @@ def index(
     opened = (
         _existing_index(output, choice, layer, pooling, centre)
         if add or upsert
-        else _new_index(output, choice, layer, pooling, centre, has_language, overwrite)
+        else _new_index(
+            output, choice, layer, pooling, centre, has_language, overwrite, kind or "auto"
+        )
     )
     with opened as (filled, encoder), report_progress("sentences", show=progress) as done:
         vectors = {}
@@ -125,7 +139,8 @@ def index(
                 rows, encoder=encoder, means=vectors,
                 replace=upsert, too_long=too_long, progress=done,
             )  # fmt: skip
-        count = filled.count()
+        count, search = filled.count(), filled.choice
+    tell_search(search)
     print_made(count, filled.manifest.dim, output, as_json)
 
 
@@ -154,6 +169,7 @@ def _new_index(
     centre: bool | None,
     has_language: bool,
     overwrite: bool,
+    kind: str,
 ) -> Iterator[tuple[TextIndex, Encoder]]:
     """An index under another name, which becomes ``folder`` when the block ends well."""
     from retrieval.store.text_index import TextIndex
@@ -170,7 +186,9 @@ def _new_index(
         )
         centring = False
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        made = TextIndex.create(new, encoder, layer=layer, pooling=pooling, centring=centring)
+        made = TextIndex.create(
+            new, encoder, layer=layer, pooling=pooling, centring=centring, kind=kind
+        )
         yield made, encoder
 
 

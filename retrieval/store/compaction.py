@@ -31,9 +31,7 @@ def compact(store: SentenceStore, folder: Path, dim: int) -> None:
         old = reader.state()
         # What was trained must learn of all that went since.
         log_from = min(old.version, old.search_version) if old.trained else old.version
-        new = old._replace(
-            generation=old.generation + 1, rows=0, log_from=log_from, search_rows=0
-        )
+        new = old._replace(generation=old.generation + 1, rows=0, log_from=log_from, search_rows=0)
         source, target = row_path(folder, old.generation), row_path(folder, new.generation)
         with as_input_error(target):
             target.write_bytes(b"")

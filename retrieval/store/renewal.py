@@ -42,7 +42,7 @@ def choose(kind: str, count: int, dim: int) -> Choice:
     if chosen.exact:
         return Choice(EXACT, choice.reason)
     if count < _least(chosen):
-        few = f"'{chosen}' takes {_least(chosen):,} vectors to train and there are {count:,}"
+        few = f"'{chosen}' takes {_least(chosen):,} vectors to train, and there are {count:,}"
         return Choice(EXACT, few)
     return Choice(str(chosen), choice.reason)
 
@@ -111,9 +111,7 @@ def _train(store: SentenceStore, folder: Path, dim: int, wanted: State) -> bool:
         return _name(store, folder, seen, wanted, place / "search")
 
 
-def _follow(
-    store: SentenceStore, folder: Path, mirror: Mirror, seen: State, wanted: State
-) -> bool:
+def _follow(store: SentenceStore, folder: Path, mirror: Mirror, seen: State, wanted: State) -> bool:
     """Write down what was trained with all that was added and removed since."""
     with mirror.view() as reader:
         now = reader.state()

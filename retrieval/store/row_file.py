@@ -62,7 +62,9 @@ class RowFile:
         :raises InputError: if one is not as it was written.
         """
         if rows.max(initial=-1) >= len(self._mapped):
-            raise InputError(f"{self._path} has {len(self._mapped)} rows, and sentences beyond them")
+            raise InputError(
+                f"{self._path} has {len(self._mapped)} rows, and sentences beyond them"
+            )
         block = self._mapped[rows]
         for row, vector, checksum in zip(rows.tolist(), block, checksums.tolist(), strict=True):
             if zlib.crc32(vector) != checksum:
