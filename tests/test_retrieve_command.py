@@ -15,6 +15,7 @@ from bitext.cli import main
 from bitext.text import MAX_LINE_BYTES
 from encoders.encoder import Encoder
 from retrieval.store.text_index import TextIndex
+from retrieval.vectors.centring import Centring
 from retrieval.vectors.files import Vectors
 
 ENGLISH = [
@@ -352,6 +353,33 @@ def test_kinds_of_search(run: Run, english: Path, write: Write, tmp_path: Path) 
     )  # fmt: skip
     assert run("reindex", folder, "--kind", "ifv")[0] == 2
     assert TextIndex.load(folder).kind == "auto"
+
+
+def test_a_centring_that_was_learnt(
+    run: Run, write: Write, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder, centring, many = tmp_path / "index", tmp_path / "centring", write("many", *MANY)
+    german = write("german", *(f"{line} {line[:n]}" for n in range(3) for line in GERMAN))
+    given = [f"en={many}", f"de={german}", "--kind", "components:1", "--layer", 2]
+    fit = run("centring", "fit", *given, "--model", tiny_model, "--output", centring)
+    assert fit[0] == 0, fit
+    new = ["index", many, "--output", folder, "--centring", centring]
+    assert run(*new, "--language", "en")[:2] == (0, f"16\t16\t{folder}\n")
+    index = TextIndex.load(folder)
+    assert (index.manifest.layer, index.space.centre) == (2, Centring.load(centring).digest)
+    query = write("query", MANY[3])
+    find = ["retrieve", query, "--index", folder, "-k", 1, "--language"]
+    assert lines_of(run(*find, "en")[1])[0][2:4] == ["1.000000", "3"]
+    assert run(*find, "de")[0] == 0
+    assert "choose one of: de, en" in run(*find, "fr")[2]
+    for options, sentence in [
+        ([], "--centring needs --language, --with-language or --from-json"),
+        (["--language", "en", "--raw"], "give no --centre, --raw or --mean with it"),
+        (["--language", "en", "--add"], "--centring is for a new index"),
+    ]:
+        code, _, err = run(*new, *options)
+        assert (code, sentence in err) == (2, True)
+    assert run("index", query, "--output", folder, "--language", "en", "--add")[0] == 0
 
 
 def test_snapshot_and_restore(run: Run, books: Path, tmp_path: Path) -> None:

@@ -337,7 +337,7 @@ def test_mean_needs_different_sentences(centred: TextIndex) -> None:
 def test_without_centring_no_language_is_asked_and_no_mean_taken(index: TextIndex) -> None:
     assert index.space.centre is None
     assert index.retrieve(["a"], k=2, encoder=LETTERS, language="xx")
-    with pytest.raises(InputError, match="the index is not centred: it takes no means"):
+    with pytest.raises(InputError, match="the index does not centre by means: it takes none"):
         index.set_mean("de", HALVES, encoder=LETTERS)
 
 

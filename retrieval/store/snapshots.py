@@ -31,7 +31,9 @@ from retrieval.vectors.manifest import (
 )
 
 INDEX_FOLDER = "index"
-_NAME = re.compile(r"(search-\d+/)?[a-z][\w.-]*", re.ASCII)  # of a file in an index
+CENTRING_FOLDER = "centring"
+"""In an index, where it centres by what was learnt before."""
+_NAME = re.compile(r"((search-\d+|centring)/)?[a-z][\w.-]*", re.ASCII)  # of a file in an index
 PIECE = 2**20
 """Bytes copied at once."""
 
@@ -71,6 +73,8 @@ def write_snapshot(
         _copy_start(row_path(folder, state.generation), vectors, state.rows * row_bytes(dim))
         if state.trained:
             _copy_folder(search_path(folder, state.search), search_path(index, state.search))
+        if (folder / CENTRING_FOLDER).is_dir():
+            shutil.copytree(folder / CENTRING_FOLDER, index / CENTRING_FOLDER)
         store.copy(reader, index / STORE_FILE)
         shutil.copyfile(folder / MANIFEST_FILE, index / MANIFEST_FILE)
         manifest = SnapshotManifest(version=state.version, count=reader.count(), files=_sums(index))
