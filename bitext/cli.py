@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("retrieval.store.commands:index", "Build a searchable index of sentences."),
     "retrieve": ("retrieval.store.commands:retrieve", "Find the nearest sentences of an index."),
     "delete": ("retrieval.store.change_commands:delete", "Take sentences out of an index."),
+    "reindex": ("retrieval.store.change_commands:reindex", "Train the search of an index anew."),
     "snapshot": ("retrieval.store.change_commands:snapshot", "Copy an index as it is now."),
     "restore": ("retrieval.store.change_commands:restore", "Make an index of a snapshot."),
     "mine": ("retrieval.mining.commands:mine", "Find translations in two corpora."),

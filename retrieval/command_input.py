@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from bitext.errors import InputError, TooLongError
 from bitext.text import as_input_error, atomic_bytes, name_of, ordinary, read_sentences
+
+if TYPE_CHECKING:
+    from retrieval.index.kinds import Choice
 
 Item = TypeVar("Item")
 
@@ -88,6 +91,11 @@ def naming(file: str) -> Iterator[None]:
         raise InputError(f"{file}, {error}") from None
     except TooLongError as error:
         raise error.called(f"{file}, {error.name}") from None
+
+
+def tell_search(choice: Choice) -> None:
+    """How an index searches, and why, on stderr."""
+    print(f"search: {choice.kind}, as {choice.reason}", file=sys.stderr)
 
 
 def print_made(count: int, dim: int, folder: Path, as_json: bool) -> None:

@@ -33,6 +33,10 @@ Restart = Annotated[
     bool, typer.Option("--restart", help="Throw away what an interrupted run left.")
 ]
 IndexPooling = Annotated[str | None, typer.Option(help="Must be the index's, its default.")]
+SearchKind = Annotated[
+    str | None,
+    typer.Option(help="How to search: flat, ivf, hnsw, pq, opq, a FAISS factory string, or auto."),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the folder, once the new one is whole.")
 ]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bitext.bridges import coverage_by
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import SentencePair
+from encoders.registry import default_registry
 from retrieval.filters.filters import (
     CHUNK,
     DEFAULT_FILTERS,
@@ -245,9 +247,33 @@ def test_languages(run: Run, mined: Path) -> None:
     assert json.loads(err)["dropped"]["language"] >= 1
 
 
+def test_coverage_of_a_model(run: Run, tmp_path: Path) -> None:
+    """Two translations, and the target of one under the source of the other."""
+    lines = [
+        "Das alte Haus hat einen kleinen Garten.\tThe old house has a small garden.",
+        "Ich trinke jeden Morgen eine Tasse Kaffee.\tI drink a cup of coffee every morning.",
+        "Das alte Haus hat einen kleinen Garten.\tI drink a cup of coffee every morning.",
+    ]
+    path = tmp_path / "pairs"
+    path.write_text("".join(line + "\n" for line in lines))
+    told = "--filters", "", "--coverage", 0.5, "--json", "--dropped", tmp_path / "dropped"
+    code, out, err = run(path, *told)
+    assert (code, out.splitlines()) == (0, lines[:2])
+    assert json.loads(err) == {"kept": 2, "dropped": {"coverage": 1}}
+    name, score, *pair = (tmp_path / "dropped").read_text().rstrip().split("\t")
+    [own] = coverage_by(default_registry().encoder("bundled"))([SentencePair(*pair)])
+    assert name == "coverage"
+    assert float(score) == pytest.approx(own, abs=1e-4)
+    # It looks last: what others drop is not aligned.
+    code, out, err = run(path, "--filters", "long:most=1", "--coverage", 1, "--json")
+    assert json.loads(err)["dropped"] == {"long": 3, "coverage": 0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "content", "sentence"),
     [
+        (["--model", "bundled"], "a\tb\n", "--model is for --coverage, which is not given"),
+        (["--coverage", "0.3", "--model", "nobody/nothing"], "a\tb\n", "nobody/nothing"),
         ([], "a\tb\nc\n", "line 2: expected 2 columns, as before, found 0 tabs"),
         ([], "a\n", "line 1: expected 'source TAB target', found 0 tabs"),
         ([], "", "is empty"),

@@ -22,6 +22,7 @@ from test_text_index import LETTERS, OTHER_HALVES, TextIndex
 base, work = Path(sys.argv[2]), Path(sys.argv[3])
 TOUCHES = {
     "write", "truncate", "fsync", "unlink", "connect", "execute", "executemany", "commit",
+    "mkdir", "rename", "replace", "rmdir", "write_index",
 }
 
 
@@ -32,6 +33,10 @@ def make(index, change):
         index.upsert(["c", "cc", "abc"], language="de", encoder=LETTERS, ids=[0, 3, 77])
     elif change == "delete":
         index.delete(ids=[1, 2, 9])
+    elif change == "train":
+        index.reindex("ivf:lists=2,probes=2")
+    elif change == "train again":
+        index.reindex("ivf:lists=3,probes=3")
     else:
         index.compact()
 
@@ -54,6 +59,7 @@ def change_and_be_killed(change, step):
 
 def contents(folder):
     index = TextIndex.load(folder)
+    assert index._mirror.index.kind == index.choice.kind
     held = [tuple(sentence[:3]) for sentence in index.sentences()]
     [hits] = index.retrieve(["a"], k=100, encoder=LETTERS, language="de")
     assert sorted((hit.id, hit.language, hit.text) for hit in hits) == held
@@ -67,11 +73,12 @@ def check(before, after):
     assert contents(work) == sorted([*held, (number, "de", "aab")])
     names = sorted(path.name for path in work.iterdir())
     [vectors] = work.glob("vectors-*.f32")
-    assert names == ["manifest.json", "sentences.db", vectors.name], names
     with closing(sqlite3.connect(work / "sentences.db")) as connection:
-        [(rows,)] = connection.execute("SELECT rows FROM state")
+        [(rows, chosen, number)] = connection.execute("SELECT rows, chosen, search FROM state")
+    trained = [] if chosen == "flat" else [f"search-{number}"]
+    assert names == ["manifest.json", *trained, "sentences.db", vectors.name], names
     assert vectors.stat().st_size == 4 * 3 * rows
-    os._exit(10 if held == before else 11 if held == after else 1)
+    os._exit(10 if (held, chosen) == before else 11 if (held, chosen) == after else 1)
 
 
 def in_child(function, *args):
@@ -94,10 +101,10 @@ def fresh():
 
 
 def outcomes(change):
-    before = contents(base)
+    before = contents(base), TextIndex.load(base).choice.kind
     fresh()
     make(TextIndex.load(work), change)
-    after = contents(work)
+    after = contents(work), TextIndex.load(work).choice.kind
     # All of them touch files in the same places; one is looked at closely.
     for step in range(1, 500, 1 if change == "upsert" else 3):
         fresh()
@@ -122,13 +129,23 @@ def base(tmp_path: Path) -> Path:
     return index.folder
 
 
-def test_killed_at_any_moment(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("trained", "changes"),
+    [
+        (False, ["add", "upsert", "delete", "compact", "train"]),
+        (True, ["add", "compact", "train again"]),
+    ],
+)
+def test_killed_at_any_moment(
+    base: Path, tmp_path: Path, trained: bool, changes: list[str]
+) -> None:
     """A change is killed before its first touch of a file, its second, ... until none is left.
 
     Each time the folder must load as the index before or after, and take the next addition.
     """
     tests = Path(__file__).parent
-    changes = ["add", "upsert", "delete", "compact"]
+    if trained:
+        TextIndex.load(base).reindex("ivf:lists=2,probes=2")
     run = subprocess.run(
         [sys.executable, "-c", KILLING, tests, base, tmp_path / "work", *changes],
         cwd=tests.parent,

@@ -14,6 +14,7 @@ import pytest
 from bitext.text import MAX_LINE_BYTES
 from encoders.encoder import Encoder
 from retrieval.store.text_index import TextIndex
+from retrieval.vectors.centring import Centring
 from retrieval.vectors.files import Vectors
 
 ENGLISH = [
@@ -58,6 +59,12 @@ def english(write: Write) -> Path:
 def index(run: Run, english: Path, tmp_path: Path) -> Path:
     assert run("index", english, "--output", tmp_path / "index", "--language", "en")[0] == 0
     return tmp_path / "index"
+
+
+def flat(count: int, size: str) -> str:
+    """What is said of the search of a small index; each vector takes 16 numbers of 4 bytes."""
+    what = f"{count} vectors of dim 16 take {size}"
+    return f"search: flat, as {what}, and up to 200,000 an exact search is quick\n"
 
 
 def lines_of(out: str) -> list[list[str]]:
@@ -134,7 +141,7 @@ def test_index_of_several_languages_grows(run: Run, write: Write, tmp_path: Path
     second = write("second", *(f"de\t{line}" for line in GERMAN))
     assert run("index", first, "--output", folder, "--with-language")[1] == f"4\t16\t{folder}\n"
     assert run("index", second, "--output", folder, "--with-language", "--add") == (
-        0, f"8\t16\t{folder}\n", "",
+        0, f"8\t16\t{folder}\n", flat(8, "512 bytes"),
     )  # fmt: skip
     assert dict(TextIndex.load(folder).languages) == {"de": 4, "en": 4}
 
@@ -146,7 +153,7 @@ def test_centred_index(run: Run, write: Write, tmp_path: Path) -> None:
         "index", sentences, "--output", folder, "--language", "en", "--centre",
         "--mean", f"de={german}",
     )  # fmt: skip
-    assert made == (0, f"16\t16\t{folder}\n", "")
+    assert made == (0, f"16\t16\t{folder}\n", flat(16, "1.02 kB"))
     index = TextIndex.load(folder)
     assert (sorted(index.means), dict(index.languages)) == (["de", "en"], {"en": 16})
     query = write("query", GERMAN[0])
@@ -174,7 +181,7 @@ def test_a_model_that_is_best_centred_is_centred(
 ) -> None:
     folder, sentences = tmp_path / "index", write("many", *MANY)
     new = ["index", sentences, "--model", best_centred, "--output", folder, "--overwrite"]
-    made = (0, f"16\t16\t{folder}\n", "")
+    made = (0, f"16\t16\t{folder}\n", flat(16, "1.02 kB"))
     assert run(*new, "--language", "en") == made
     assert TextIndex.load(folder).centring
     assert run(*new, "--language", "en", "--raw") == made
@@ -184,7 +191,7 @@ def test_a_model_that_is_best_centred_is_centred(
     assert not TextIndex.load(folder).centring
     code, _, err = run(*new)
     assert code == 0
-    assert err.endswith("is best centred, which needs --language; this index is raw\n")
+    assert "is best centred, which needs --language; this index is raw\n" in err
     assert not TextIndex.load(folder).centring
 
 
@@ -212,7 +219,7 @@ def test_empty_lines_are_refused_or_counted(run: Run, write: Write, tmp_path: Pa
     )  # fmt: skip
     assert not folder.exists()
     assert run("index", file, "--output", folder, "--skip-empty") == (
-        0, f"2\t16\t{folder}\n", f"{file}: 1 empty lines left out\n",
+        0, f"2\t16\t{folder}\n", f"{file}: 1 empty lines left out\n{flat(2, '128 bytes')}",
     )  # fmt: skip
     code, out, err = run("retrieve", "--index", folder, file, "--skip-empty", "-k", 1)
     assert (code, err) == (0, f"{file}: 1 empty lines left out\n")
@@ -228,7 +235,9 @@ def test_output_is_replaced_only_if_told(run: Run, index: Path, write: Write) ->
         2, "", f"bitext index: {index} exists already; --overwrite replaces it\n",
     )  # fmt: skip
     assert TextIndex.load(index).count() == 4
-    assert run("index", other, "--output", index, "--overwrite") == (0, f"1\t16\t{index}\n", "")
+    assert run("index", other, "--output", index, "--overwrite") == (
+        0, f"1\t16\t{index}\n", flat(1, "64 bytes"),
+    )  # fmt: skip
     assert TextIndex.load(index).count() == 1
     code, _, err = run("embed", other, "--output", index)
     assert (code, err) == (2, f"bitext embed: {index} exists already; --overwrite replaces it\n")
@@ -261,7 +270,7 @@ def as_lines(*records: object) -> list[str]:
 def books(run: Run, write: Write, tmp_path: Path) -> Path:
     file = write("books", *as_lines(*RECORDS))
     made = run("index", file, "--from-json", "--output", tmp_path / "books.index")
-    assert made == (0, f"3\t16\t{tmp_path / 'books.index'}\n", "")
+    assert made == (0, f"3\t16\t{tmp_path / 'books.index'}\n", flat(3, "192 bytes"))
     return tmp_path / "books.index"
 
 
@@ -303,6 +312,58 @@ def test_upsert_and_delete(run: Run, books: Path, write: Write) -> None:
     )  # fmt: skip
     assert ids_found(run, books) == [10, 41]
     assert run("delete", books, "--all") == (0, f"2\t0\t{books}\n", "")
+
+
+def test_kinds_of_search(run: Run, english: Path, write: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "trained"
+    made = run("index", english, "--output", folder, "--language", "en", "--kind", "ivf:lists=4")
+    assert made == (0, f"4\t16\t{folder}\n", "search: ivf:lists=4, as it was asked for\n")
+    assert lines_of(run("retrieve", english, "--index", folder, "-k", 1)[1])[3][3:] == [
+        "3", ENGLISH[3],
+    ]  # fmt: skip
+    assert run("index", english, "--output", folder, "--add", "--kind", "flat") == (
+        2, "", "bitext index: --kind is for a new index; 'bitext reindex' changes that of this "
+        "one\n",
+    )  # fmt: skip
+    more = write("more", "a small cat")
+    assert run("index", more, "--output", folder, "--language", "en", "--add")[2] == made[2]
+    assert run("reindex", folder, "--kind", "hnsw") == (
+        0, f"5\t16\t{folder}\n",
+        "search: flat, as 'hnsw' takes 1,000 vectors to train, and there are 5\n",
+    )  # fmt: skip
+    assert TextIndex.load(folder).kind == "hnsw"
+    assert run("reindex", folder, "--kind", "auto", "--json")[1:] == (
+        json.dumps({"count": 5, "dim": 16, "folder": str(folder)}) + "\n", flat(5, "320 bytes"),
+    )  # fmt: skip
+    assert run("reindex", folder, "--kind", "ifv")[0] == 2
+    assert TextIndex.load(folder).kind == "auto"
+
+
+def test_a_centring_that_was_learnt(
+    run: Run, write: Write, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder, centring, many = tmp_path / "index", tmp_path / "centring", write("many", *MANY)
+    german = write("german", *(f"{line} {line[:n]}" for n in range(3) for line in GERMAN))
+    given = [f"en={many}", f"de={german}", "--kind", "components:1", "--layer", 2]
+    fit = run("centring", "fit", *given, "--model", tiny_model, "--output", centring)
+    assert fit[0] == 0, fit
+    new = ["index", many, "--output", folder, "--centring", centring]
+    assert run(*new, "--language", "en")[:2] == (0, f"16\t16\t{folder}\n")
+    index = TextIndex.load(folder)
+    assert (index.manifest.layer, index.space.centre) == (2, Centring.load(centring).digest)
+    query = write("query", MANY[3])
+    find = ["retrieve", query, "--index", folder, "-k", 1, "--language"]
+    assert lines_of(run(*find, "en")[1])[0][2:4] == ["1.000000", "3"]
+    assert run(*find, "de")[0] == 0
+    assert "choose one of: de, en" in run(*find, "fr")[2]
+    for options, sentence in [
+        ([], "--centring needs --language, --with-language or --from-json"),
+        (["--language", "en", "--raw"], "give no --centre, --raw or --mean with it"),
+        (["--language", "en", "--add"], "--centring is for a new index"),
+    ]:
+        code, _, err = run(*new, *options)
+        assert (code, sentence in err) == (2, True)
+    assert run("index", query, "--output", folder, "--language", "en", "--add")[0] == 0
 
 
 def test_snapshot_and_restore(run: Run, books: Path, tmp_path: Path) -> None:

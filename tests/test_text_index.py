@@ -337,7 +337,7 @@ def test_mean_needs_different_sentences(centred: TextIndex) -> None:
 def test_without_centring_no_language_is_asked_and_no_mean_taken(index: TextIndex) -> None:
     assert index.space.centre is None
     assert index.retrieve(["a"], k=2, encoder=LETTERS, language="xx")
-    with pytest.raises(InputError, match="the index is not centred: it takes no means"):
+    with pytest.raises(InputError, match="the index does not centre by means: it takes none"):
         index.set_mean("de", HALVES, encoder=LETTERS)
 
 
@@ -444,7 +444,7 @@ def test_missing_file(index: TextIndex, name: str) -> None:
         ({"dim": -3}, "field 'dim': input should be greater than 0, got -3"),
         ({"note": "mine"}, "field 'note': there is no such field"),
         ({"layer": 0}, "field 'digest': it does not match the other fields"),
-        ({"format": "bitext vectors 1"}, "field 'format': input should be 'bitext text index 2'"),
+        ({"format": "bitext vectors 1"}, "field 'format': input should be 'bitext text index 3'"),
         ({"format": "bitext text index 1"}, "was made by an older bitext: build it again"),
     ],
 )

@@ -16,11 +16,12 @@ from bitext.errors import InputError
 from bitext.progress import report_progress
 from bitext.text import name_of, read_sentences
 from bitext.types import SentencePair
-from encoders.options import ShowProgress
+from encoders.options import AllowDownload, Device, Dtype, Revision, ShowProgress
 from retrieval.command_input import check_file, packed_file
+from retrieval.options import ModelChoice
 
 if TYPE_CHECKING:
-    from retrieval.filters.filters import FilterChain
+    from retrieval.filters.filters import Covered, FilterChain, PairFilter
 
 
 class _Row(NamedTuple):
@@ -46,10 +47,25 @@ def filter_pairs(
         str | None,
         typer.Option(help="As de-en: filter by language too, which needs the extra langid."),
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The least share of both sides that word alignment surely links; it looks last.",
+        ),
+    ] = None,
     dropped: Annotated[
         Path | None,
         typer.Option(help="Where dropped lines go, each after its filter and its score there."),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="For --coverage: a folder or hub name; default: bundled.")
+    ] = None,
+    revision: Revision = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    allow_download: AllowDownload = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as an object.")] = False,
     progress: ShowProgress = None,
 ) -> None:
@@ -60,9 +76,12 @@ def filter_pairs(
     """
     from retrieval.filters.filters import CHUNK
 
-    chain = chain_of(filters, languages)
+    if model is not None and coverage is None:
+        raise InputError("--model is for --coverage, which is not given")
     if dropped is not None:
         check_file(dropped, [file])
+    choice = ModelChoice(model, revision, dtype, device, allow_download)
+    chain = chain_of(filters, languages, None if coverage is None else _covered(choice, coverage))
     rows = _rows(file)
     with report_progress("pairs", show=progress) as done, _writer(dropped) as drop:
         while some := list(islice(rows, CHUNK)):
@@ -77,8 +96,13 @@ def filter_pairs(
     report_dropped(chain, as_json)
 
 
-def chain_of(filters: str | None, languages: str | None) -> FilterChain:
-    """:raises InputError: if a filter is named twice."""
+def chain_of(
+    filters: str | None, languages: str | None, covered: Covered | None = None
+) -> FilterChain:
+    """Filters by their names, one of languages, and one of word alignment: that takes longest.
+
+    :raises InputError: if a filter is named twice.
+    """
     from retrieval.filters.filters import DEFAULT_FILTERS, FilterChain, parse_filter
 
     names = list(DEFAULT_FILTERS) if filters is None else filters.split()
@@ -87,13 +111,23 @@ def chain_of(filters: str | None, languages: str | None) -> FilterChain:
         if not (source and hyphen and target):
             raise InputError(f"--languages takes two joined by a hyphen, got '{languages}'")
         names.append(f"language:source={source},target={target}")
-    if not names:
+    if not names and covered is None:
         raise InputError("--filters names no filter")
+    found: list[tuple[str, PairFilter]]
     found = [(name.partition(":")[0], parse_filter(name)) for name in names]
+    if covered is not None:
+        found.append(("coverage", covered))
     for name, _ in found:
         if sum(name == other for other, _ in found) > 1:
             raise InputError(f"filter {name} is given twice")
     return FilterChain(dict(found))
+
+
+def _covered(choice: ModelChoice, least: float) -> Covered:
+    from bitext.bridges import coverage_by
+    from retrieval.filters.filters import Covered
+
+    return Covered(coverage_by(choice.load()), least)
 
 
 def _rows(file: str) -> Iterator[_Row]:

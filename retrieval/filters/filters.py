@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import Field, PrivateAttr
 
 from bitext import settings
+from bitext.bridges import Coverage
 from bitext.types import SentencePair, Side
 from encoders.strict import Strict
 from retrieval.filters.languages import load_identifier
@@ -26,9 +27,6 @@ from retrieval.filters.numbers import numbers_in
 
 CHUNK = 1024
 """Pairs filtered at once."""
-
-Coverage = Callable[[Sequence[SentencePair]], Sequence[float]]
-"""The share of each pair's words that an alignment links, from 0 to 1."""
 
 
 class PairFilter(Protocol):
@@ -224,13 +222,13 @@ class Fanout(_AtMost):
 
 @dataclass(frozen=True)
 class Covered:
-    """The share of words that an alignment links, told by a function of whoever has an aligner."""
+    """How much of both sides is surely translated, told by whoever has an aligner."""
 
     coverage: Coverage = field(repr=False)
     least: float = 0.3
 
     def score(self, pairs: Sequence[SentencePair]) -> Sequence[float]:
-        return self.coverage(pairs)
+        return self.coverage(pairs) if pairs else []
 
     def accept(self, score: float) -> bool:
         return score >= self.least

@@ -141,6 +141,16 @@ class Index:
         return str(self._kind)
 
     @property
+    def mapped(self) -> bool:
+        """Whether its vectors are in a file, and nothing can be added or removed."""
+        return self._mapped
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether scores are true cosines without ``rows``."""
+        return self._kind.keeps_vectors
+
+    @property
     def rebuild_due(self) -> str | None:
         """Why it had better be built again, in one sentence; ``None`` if it is well as it is."""
         if BURIED_SHARE * self._slots.buried > len(self._slots.ids):
@@ -191,11 +201,14 @@ class Index:
                     self._slots.keep(kept)
         return len(slots)
 
-    def search(self, queries: Rows, k: int, among: Ids | None = None) -> Neighbours:
+    def search(
+        self, queries: Rows, k: int, among: Ids | None = None, *, rows: RowsOf | None = None
+    ) -> Neighbours:
         """The ``k`` nearest of each query, best first; of equal scores the smaller id first.
 
         :param queries: unit rows, shape (queries, dim).
         :param among: search only these ids; what is not there is passed over.
+        :param rows: as for an empty index, for this search alone.
         :return: two arrays of shape (queries, k), or of as many columns as there are vectors to be
             found. An approximate kind that finds too few for a query compares it with all.
         :raises InputError: if ``k`` is less than 1 or the queries do not fit.
@@ -217,7 +230,7 @@ class Index:
                 if isinstance(self._searcher, Exact):
                     scores[part], found[part] = self._searcher.nearest(*own)
                 else:
-                    scores[part], found[part] = self._searcher.nearest(*own, self._rows)
+                    scores[part], found[part] = self._searcher.nearest(*own, rows or self._rows)
         return Neighbours(scores, found)
 
     def save(self, folder: str | Path) -> None:

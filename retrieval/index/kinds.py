@@ -122,6 +122,11 @@ class Kind:
         """Whether it keeps bytes that stand for a vector instead of its numbers."""
         return self.name in ("pq", "opq")
 
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether it gives true cosines by itself; of a factory's kinds nobody knows."""
+        return self.exact or self.name in ("auto", "ivf", "hnsw")
+
     def setting(self, name: str) -> Any:
         """The value of a setting, its default if it was not changed; ``None`` if there is none."""
         if self.name == FACTORY:

@@ -19,6 +19,7 @@ from bitext.text import as_input_error
 from retrieval.store.means import RunningMean
 from retrieval.store.metadata import Metadata, check_text, dump_metadata
 from retrieval.store.writing import Encoded, Writing
+from retrieval.vectors.centring import Centring
 from retrieval.vectors.encoding import CHUNK, check_directions, chunks
 from retrieval.vectors.files import Rows, row_bytes
 from retrieval.vectors.language_names import check_language
@@ -42,6 +43,7 @@ class Addition:
 
     :param centred: whether the index takes means away.
     :param means: the languages that have one already.
+    :param centring: by which the index centres instead, for the languages it knows.
     :param replace: let a sentence take the place of the one that has its id.
     :param limit: the most sentences the index may then hold.
     """
@@ -53,13 +55,14 @@ class Addition:
         *,
         centred: bool,
         means: Mapping[str, Rows],
+        centring: Centring | None = None,
         replace: bool = False,
         limit: int | None = None,
     ) -> None:
         self.added = 0
         self.ids: list[int] = []
         self._folder, self._dim, self._replace, self._limit = folder, dim, replace, limit
-        self._centred = centred
+        self._centred, self._centring = centred, centring
         self._known = set(means)
         self._given: dict[str, Rows] = {}
         self._running: dict[str, RunningMean] = {}
@@ -79,7 +82,7 @@ class Addition:
         """
         check_language(language)
         if not self._centred:
-            raise InputError("the index is not centred: it takes no means")
+            raise InputError("the index does not centre by means: it takes none")
         self._given[language] = mean
 
     def add(self, entries: Sequence[Entry], vectors: Rows) -> None:
@@ -118,6 +121,8 @@ class Addition:
 
     def _line(self, number: int, entry: Entry) -> str:
         check_language(entry.language)
+        if self._centring is not None:
+            self._centring.check_language(entry.language)
         check_text(f"sentence {number}", entry.text)
         if entry.id is None and self._replace:
             raise InputError(f"sentence {number} has no id, so there is nothing it could replace")

@@ -1,4 +1,4 @@
-"""The commands ``bitext delete``, ``snapshot`` and ``restore``."""
+"""The commands ``bitext delete``, ``reindex``, ``snapshot`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 
 from bitext.errors import InputError
 from encoders.options import AsJson
-from retrieval.command_input import check_output, print_made
-from retrieval.options import Overwrite, Where, Within
+from retrieval.command_input import check_output, print_made, tell_search
+from retrieval.options import Overwrite, SearchKind, Where, Within
 
 IndexFolder = Annotated[Path, typer.Argument(help="The folder of the index.")]
 
@@ -44,6 +44,24 @@ def delete(
         print(json.dumps(record, ensure_ascii=False))
     else:
         print(gone, count, index, sep="\t")
+
+
+def reindex(
+    index: IndexFolder,
+    kind: SearchKind = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide anew how an index searches, and train that on all its sentences.
+
+    Others may go on using and changing it. Without --kind it keeps what it was built with. Prints
+    the number of sentences, the dim of their vectors and the folder; what was decided, and why, on
+    stderr.
+    """
+    from retrieval.store.text_index import TextIndex
+
+    found = TextIndex.load(index, at_once=False)  # what was trained may be damaged: here is help
+    tell_search(found.reindex(kind))
+    print_made(found.count(), found.manifest.dim, index, as_json)
 
 
 def snapshot(

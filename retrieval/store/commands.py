@@ -24,8 +24,17 @@ from encoders.options import (
     ShowProgress,
     TooLong,
 )
-from retrieval.command_input import Line, check_output, naming, numbered, peeked, print_made
+from retrieval.command_input import (
+    Line,
+    check_output,
+    naming,
+    numbered,
+    peeked,
+    print_made,
+    tell_search,
+)
 from retrieval.options import (
+    CentringFolder,
     File,
     IndexLayer,
     IndexModel,
@@ -33,6 +42,7 @@ from retrieval.options import (
     ModelChoice,
     Overwrite,
     Pooling,
+    SearchKind,
     SkipEmpty,
     Where,
     Within,
@@ -64,6 +74,7 @@ def index(
             help="Take its language's mean away from each vector; default: as suits the model.",
         ),
     ] = None,
+    centring: CentringFolder = None,
     mean: Annotated[
         list[str] | None,
         typer.Option(help="LANGUAGE=FILE: take that language's mean from this text. Repeatable."),
@@ -79,6 +90,7 @@ def index(
     ] = False,
     overwrite: Overwrite = False,
     skip_empty: SkipEmpty = False,
+    kind: SearchKind = None,
     model: Annotated[
         str | None, typer.Option(help="A folder or hub name; default: bundled or, to add, its own.")
     ] = None,
@@ -96,9 +108,14 @@ def index(
 
     With --from-json a line is {"text": ..., "language": ..., "id": ..., "metadata": {...}}; all but
     the text may be left out, the language if --language says it. Prints the number of sentences in
-    the index, the dim of their vectors and the folder.
+    the index, the dim of their vectors and the folder; how it searches, and why, on stderr.
     """
     _check_options(language, with_language, from_json, centre, add or upsert, overwrite, bool(mean))
+    if kind is not None and (add or upsert):
+        raise InputError("--kind is for a new index; 'bitext reindex' changes that of this one")
+    has_language = language is not None or with_language or from_json
+    if centring is not None:
+        _check_centring(has_language, add or upsert, centre is not None or bool(mean))
     means = [_mean_file(given) for given in mean or ()]
     lines = (
         read_entries(file, language, skip_empty)
@@ -107,11 +124,19 @@ def index(
     )
     rows = peeked(lines, file)
     choice = ModelChoice(model, revision, dtype, device, allow_download)
-    has_language = language is not None or with_language or from_json
     opened = (
         _existing_index(output, choice, layer, pooling, centre)
         if add or upsert
-        else _new_index(output, choice, layer, pooling, centre, has_language, overwrite)
+        else _new_index(
+            output,
+            choice,
+            layer,
+            pooling,
+            centring or centre,
+            has_language,
+            overwrite,
+            kind or "auto",
+        )
     )
     with opened as (filled, encoder), report_progress("sentences", show=progress) as done:
         vectors = {}
@@ -125,7 +150,8 @@ def index(
                 rows, encoder=encoder, means=vectors,
                 replace=upsert, too_long=too_long, progress=done,
             )  # fmt: skip
-        count = filled.count()
+        count, search = filled.count(), filled.choice
+    tell_search(search)
     print_made(count, filled.manifest.dim, output, as_json)
 
 
@@ -151,18 +177,28 @@ def _new_index(
     choice: ModelChoice,
     layer: int | None,
     pooling: str | None,
-    centre: bool | None,
+    centre: bool | Path | None,
     has_language: bool,
     overwrite: bool,
+    kind: str,
 ) -> Iterator[tuple[TextIndex, Encoder]]:
-    """An index under another name, which becomes ``folder`` when the block ends well."""
+    """An index under another name, which becomes ``folder`` when the block ends well.
+
+    :param centre: by means or not, ``None`` for as suits the model; or by a folder.
+    """
     from retrieval.store.text_index import TextIndex
+    from retrieval.vectors.centring import Centring
     from retrieval.vectors.encoding import centring_of
     from retrieval.vectors.manifest import MANIFEST_FILE
 
     check_output(folder, overwrite)
-    encoder = choice.load()
-    centring = centring_of(encoder, layer, pooling, centre)
+    centring: bool | Centring
+    if isinstance(centre, Path):
+        centring = Centring.load(centre)
+        encoder = choice.load(centring.space)
+    else:
+        encoder = choice.load()
+        centring = centring_of(encoder, layer, pooling, centre)
     if centring and not has_language:
         print(
             f"model '{encoder.name}' is best centred, which needs --language; this index is raw",
@@ -170,7 +206,9 @@ def _new_index(
         )
         centring = False
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
-        made = TextIndex.create(new, encoder, layer=layer, pooling=pooling, centring=centring)
+        made = TextIndex.create(
+            new, encoder, layer=layer, pooling=pooling, centring=centring, kind=kind
+        )
         yield made, encoder
 
 
@@ -196,6 +234,16 @@ def _check_options(
         )
     if mean and not (centre or add):
         raise InputError("--mean is for an index with --centre")
+
+
+def _check_centring(has_language: bool, add: bool, by_means: bool) -> None:
+    """:raises InputError: if --centring contradicts other options."""
+    if add:
+        raise InputError("--centring is for a new index; one that is there keeps its own")
+    if by_means:
+        raise InputError("--centring says how to centre: give no --centre, --raw or --mean with it")
+    if not has_language:
+        raise InputError("--centring needs --language, --with-language or --from-json")
 
 
 def _mean_file(given: str) -> tuple[str, str]:

@@ -25,11 +25,13 @@ def compact(store: SentenceStore, folder: Path, dim: int) -> None:
     """Copy the living vectors to a file of the next generation, and let that take over.
 
     What is in the index stays what it is, and so does its version. A reader that has not yet seen
-    all removals will load it anew, for their record ends here.
+    all removals may have to load it anew, for their record is shortened.
     """
     with store.writing() as (reader, writer):
         old = reader.state()
-        new = old._replace(generation=old.generation + 1, rows=0, log_from=old.version)
+        # What was trained must learn of all that went since.
+        log_from = min(old.version, old.search_version) if old.trained else old.version
+        new = old._replace(generation=old.generation + 1, rows=0, log_from=log_from, search_rows=0)
         source, target = row_path(folder, old.generation), row_path(folder, new.generation)
         with as_input_error(target):
             target.write_bytes(b"")
@@ -42,7 +44,7 @@ def compact(store: SentenceStore, folder: Path, dim: int) -> None:
                 writer.move({number: new.rows + n for n, number in enumerate(ids.tolist())})
                 new = new._replace(rows=new.rows + len(ids))
         sync_folder(folder)
-        writer.forget_removals()
+        writer.forget_removals(log_from)
         writer.save(new)
     source.unlink(missing_ok=True)
     store.shrink()

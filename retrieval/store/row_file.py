@@ -33,6 +33,61 @@ class Place(NamedTuple):
     checksum: int
 
 
+class Places(NamedTuple):
+    """The same for many sentences, by id; each of shape (sentences,)."""
+
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    checksums: NDArray[np.int64]
+
+
+class RowFile:
+    """A vector file that is mapped: it can be read even when another has taken its place."""
+
+    def __init__(self, path: Path, rows: int, dim: int) -> None:
+        """:param rows: how many there are, those of sentences that are gone too.
+        :raises MovedError: if the file is not there.
+        :raises InputError: if it is too short.
+        """
+        self._path = path
+        self._mapped = _map(path, rows, dim)
+
+    @property
+    def dim(self) -> int:
+        return int(self._mapped.shape[1])
+
+    def read(self, rows: NDArray[np.int64], checksums: NDArray[np.int64]) -> Rows:
+        """A fresh array of these rows, shape (rows, dim).
+
+        :raises InputError: if one is not as it was written.
+        """
+        if rows.max(initial=-1) >= len(self._mapped):
+            raise InputError(
+                f"{self._path} has {len(self._mapped)} rows, and sentences beyond them"
+            )
+        block = self._mapped[rows]
+        for row, vector, checksum in zip(rows.tolist(), block, checksums.tolist(), strict=True):
+            if zlib.crc32(vector) != checksum:
+                raise InputError(f"{self._path} is damaged: row {row} is not as it was written")
+        return block.astype(np.float32)
+
+
+class PlacedRows:
+    """The vectors of sentences as if they stood in an array, read when they are asked for."""
+
+    ndim = 2
+
+    def __init__(self, file: RowFile, places: Places) -> None:
+        self._file, self._places = file, places
+        self.shape = (len(places.ids), file.dim)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Rows:
+        return self._file.read(self._places.rows[part], self._places.checksums[part])
+
+
 def row_path(folder: Path, generation: int) -> Path:
     """The file of one generation."""
     return folder / f"vectors-{generation}.f32"
@@ -73,15 +128,10 @@ def read_places(
     :raises MovedError: if the file is not there.
     :raises InputError: if it is too short, or a row is not as it was written.
     """
-    mapped = _map(path, rows, dim)
+    file = RowFile(path, rows, dim)
     for some in chunks(places, BLOCK_ROWS):
-        if max(place.row for place in some) >= rows:
-            raise InputError(f"{path} has {rows} rows, and sentences beyond them")
-        block = mapped[[place.row for place in some]]
-        for place, row in zip(some, block, strict=True):
-            if zlib.crc32(row) != place.checksum:
-                raise InputError(f"{path} is damaged: row {place.row} is not as it was written")
-        yield np.array([place.id for place in some], np.int64), block.astype(np.float32)
+        ids, own, checksums = np.array(some, np.int64).T
+        yield ids, file.read(own, checksums)
 
 
 def _map(path: Path, rows: int, dim: int) -> Rows:

@@ -6,6 +6,7 @@ is written, each with what there was when it began.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,12 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from bitext.errors import InputError, MismatchError
 from retrieval.store.metadata import load_metadata
-from retrieval.store.row_file import Place
+from retrieval.store.row_file import Place, Places
 from retrieval.store.selection import Filter
 from retrieval.store.tables import LANGUAGES, METADATA, REMOVED, SENTENCES, STATE, Sentence, State
 from retrieval.store.writer import StoreWriter
@@ -199,6 +200,26 @@ class StoreReader:
         query = select(*columns).where(SENTENCES.c.id > after).order_by(SENTENCES.c.id)
         return [Place(*row) for row in self.connection.execute(query.limit(limit))]
 
+    def all_places(self) -> Places:
+        """Where the vectors of all sentences are."""
+        query = select(SENTENCES.c.id, SENTENCES.c.row, SENTENCES.c.checksum)
+        return _places(self.connection.execute(query.order_by(SENTENCES.c.id)))
+
+    def places_of(self, ids: NDArray[np.int64]) -> Places:
+        """Where the vectors of these sentences are, each named once, in this order.
+
+        :raises InputError: if one is not there.
+        """
+        query = text(  # one statement, however many there are
+            "SELECT id, row, checksum FROM sentences "
+            "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+        )
+        found = _places(self.connection.execute(query, {"ids": json.dumps(ids.tolist())}))
+        if len(found.ids) != len(ids):
+            raise InputError("sentences.db is damaged: what was indexed is not there")
+        own = np.searchsorted(found.ids, ids)
+        return Places(found.ids[own], found.rows[own], found.checksums[own])
+
     def changed(self, since: int) -> NDArray[np.int64]:
         """Ids that came, came again or went after version ``since``, each once."""
         came = select(SENTENCES.c.id).where(SENTENCES.c.version > since)
@@ -223,6 +244,12 @@ def renumber(path: Path) -> None:
     """Give a store a number of its own, for those who hold one that it takes the place of."""
     with closing(connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {secrets.randbits(31)}")
+
+
+def _places(result: Any) -> Places:
+    columns = np.dtype([("id", np.int64), ("row", np.int64), ("checksum", np.int64)])
+    found = np.fromiter(result.cursor, columns)
+    return Places(*(np.ascontiguousarray(found[name]) for name in columns.names or ()))
 
 
 _SENTENCES = select(SENTENCES.c.id, SENTENCES.c.language, SENTENCES.c.text, SENTENCES.c.metadata)

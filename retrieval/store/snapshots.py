@@ -6,6 +6,7 @@ an index like any other.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from pydantic import NonNegativeInt
 from bitext.errors import InputError
 from bitext.text import as_input_error, atomic_folder
 from retrieval.store.row_file import MovedError, row_path
+from retrieval.store.search_folder import search_path
 from retrieval.store.sentences import STORE_FILE, SentenceStore, StoreReader, renumber
 from retrieval.vectors.files import row_bytes
 from retrieval.vectors.manifest import (
@@ -29,6 +31,9 @@ from retrieval.vectors.manifest import (
 )
 
 INDEX_FOLDER = "index"
+CENTRING_FOLDER = "centring"
+"""In an index, where it centres by what was learnt before."""
+_NAME = re.compile(r"((search-\d+|centring)/)?[a-z][\w.-]*", re.ASCII)  # of a file in an index
 PIECE = 2**20
 """Bytes copied at once."""
 
@@ -66,6 +71,10 @@ def write_snapshot(
         index.mkdir()
         vectors = row_path(index, state.generation)
         _copy_start(row_path(folder, state.generation), vectors, state.rows * row_bytes(dim))
+        if state.trained:
+            _copy_folder(search_path(folder, state.search), search_path(index, state.search))
+        if (folder / CENTRING_FOLDER).is_dir():
+            shutil.copytree(folder / CENTRING_FOLDER, index / CENTRING_FOLDER)
         store.copy(reader, index / STORE_FILE)
         shutil.copyfile(folder / MANIFEST_FILE, index / MANIFEST_FILE)
         manifest = SnapshotManifest(version=state.version, count=reader.count(), files=_sums(index))
@@ -85,11 +94,12 @@ def restore_snapshot(path: Path, folder: Path, *, overwrite: bool = False) -> Sn
         check_free(folder)
     with atomic_folder(folder, marker=MANIFEST_FILE) as new:
         for name, expected in manifest.files.items():
-            if Path(name).name != name:
+            if not _NAME.fullmatch(name):
                 raise InputError(f"{path / MANIFEST_FILE} names a file outside it: '{name}'")
             source = path / INDEX_FOLDER / name
             check_bytes(source, expected.bytes)
             with as_input_error(new / name):
+                (new / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, new / name)
             check_sum(source, sum_file(new / name), expected.checksum)
         renumber(new / STORE_FILE)
@@ -103,10 +113,24 @@ def check_free(folder: Path) -> None:
 
 
 def _sums(folder: Path) -> dict[str, FileSum]:
+    """Of all files, by their names from ``folder``."""
     return {
-        path.name: FileSum(bytes=path.stat().st_size, checksum=sum_file(path))
-        for path in sorted(folder.iterdir())
+        path.relative_to(folder).as_posix(): FileSum(
+            bytes=path.stat().st_size, checksum=sum_file(path)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder that may be removed meanwhile, but is never changed."""
+    try:
+        shutil.copytree(source, target)
+    except (OSError, shutil.Error) as error:
+        if not source.is_dir():
+            raise MovedError(f"{source} is missing") from None
+        raise InputError(f"cannot copy {source}: {error}") from error
 
 
 def _copy_start(source: Path, target: Path, size: int) -> None:

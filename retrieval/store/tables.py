@@ -9,6 +9,8 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
 from retrieval.store.metadata import Value
 
 METADATA = MetaData()
+EXACT = "flat"
+"""The kind of search that needs no training."""
 
 SENTENCES = Table(
     "sentences",
@@ -48,6 +50,11 @@ STATE = Table(
     Column("next_id", Integer, nullable=False),
     Column("log_from", Integer, nullable=False),
     Column("centre", String),
+    Column("kind", String, nullable=False),
+    Column("chosen", String, nullable=False),
+    Column("search", Integer, nullable=False),
+    Column("search_version", Integer, nullable=False),
+    Column("search_rows", Integer, nullable=False),
 )
 """One row, written last in every transaction: see :class:`State`."""
 
@@ -67,6 +74,21 @@ class State(NamedTuple):
     """The version since which every removal is on record."""
     centre: str | None = None
     """Digest of the means; ``None`` where vectors are not centred."""
+    kind: str = "flat"
+    """How to search, as it was asked for."""
+    chosen: str = EXACT
+    """How it searches: ``kind``, or what that came to when it was last decided."""
+    search: int = 0
+    """Number of the folder of what was trained, if anything was."""
+    search_version: int = 0
+    """Whose sentences are in that folder."""
+    search_rows: int = 0
+    """Rows there were in the vector file when it was last decided how to search."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is such a folder; where not, every vector is compared."""
+        return self.chosen != EXACT
 
 
 class Sentence(NamedTuple):

@@ -1,8 +1,10 @@
 """TextIndex: sentences, their vectors and their languages' means behind one folder.
 
     manifest.json            what never changes: the model, how vectors are made, their dim
+    centring/                how vectors are centred, if that was learnt before
     vectors-GENERATION.f32   rows of float32, only ever added to
-    sentences.db             SQLite: everything else, and which rows and which generation count
+    search-NUMBER/           what was trained to search faster, if anything was
+    sentences.db             SQLite: everything else, and which rows and which of the above count
 
 A transaction of SQLite is the commit point of every change; the rows it names are on the disk
 before. Whenever a process is killed, the folder holds the index before or after what it was at.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -24,18 +26,28 @@ from pydantic import PositiveInt
 from bitext.errors import BitextError, InputError, TooLargeError, UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.pooling import centre
+from retrieval.index.kinds import Choice, Kind
 from retrieval.store.addition import Addition, Entry
 from retrieval.store.compaction import compact, is_due
 from retrieval.store.means import RunningMean, digest_of_means
 from retrieval.store.metadata import Metadata, Value
 from retrieval.store.mirror import ATTEMPTS, Mirror
+from retrieval.store.renewal import checked_kind, choose, renew
+from retrieval.store.renewal import is_due as is_renewal_due
 from retrieval.store.row_file import MovedError, row_path
 from retrieval.store.selection import Filter
-from retrieval.store.sentences import STORE_FILE, SentenceStore
-from retrieval.store.snapshots import SnapshotManifest, check_free, restore_snapshot, write_snapshot
+from retrieval.store.sentences import STORE_FILE, BusyError, SentenceStore
+from retrieval.store.snapshots import (
+    CENTRING_FOLDER,
+    SnapshotManifest,
+    check_free,
+    restore_snapshot,
+    write_snapshot,
+)
 from retrieval.store.tables import Sentence, State
 from retrieval.store.turns import Turns
 from retrieval.store.writing import Writing, writing
+from retrieval.vectors.centring import Centring
 from retrieval.vectors.encoding import (
     Progress,
     check_directions,
@@ -58,13 +70,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OLD_FORMATS = ("bitext text index 1",)
+OLD_FORMATS = ("bitext text index 1", "bitext text index 2")
 
 
 class TextIndexManifest(Space):
-    """What never changes of an index; its ``centre`` is ``None``, as means may be added."""
+    """What never changes of an index.
 
-    format: Literal["bitext text index 2"] = "bitext text index 2"
+    Its ``centre`` is the digest of the centring in its folder, and ``None`` where there is none,
+    though means may be taken away: some may be added.
+    """
+
+    format: Literal["bitext text index 3"] = "bitext text index 3"
     dim: PositiveInt
     dtype: Literal["float32"] = "float32"
     centring: bool
@@ -97,6 +113,7 @@ class TextIndex:
     def __init__(self, folder: Path, manifest: TextIndexManifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._centring = _stored_centring(folder, manifest)
         self._store = SentenceStore(folder / STORE_FILE)
         self._mirror = Mirror(folder, self._store, manifest.dim)
         self._turns: Turns[_Change] = Turns(self._commit)
@@ -109,37 +126,52 @@ class TextIndex:
         *,
         layer: int | None = None,
         pooling: str | None = None,
-        centring: bool = False,
+        centring: bool | Centring = False,
+        kind: str = "auto",
     ) -> TextIndex:
         """Make an empty index for the vectors of ``encoder``.
 
         :param layer: ``None`` for the model's preset; so ``pooling``.
         :param centring: take the mean of its language away from every vector (Libovický et al.,
-            2020). Queries must then name their language.
+            2020); or centre it by what was learnt before, for the languages that knows. Queries
+            must then name their language. Layer and pooling are those it was learnt with.
+        :param kind: how it searches, as :mod:`retrieval.index.kinds` spells it; ``auto`` as suits
+            its size. Few sentences are compared one by one, whatever it is.
         :raises InputError: if ``folder`` exists and is not an empty folder.
-        :raises UnknownNameError: if layer or pooling does not exist.
+        :raises UnknownNameError: if layer, pooling or kind does not exist.
         """
         folder = Path(folder)
         check_free(folder)
-        space = space_of(encoder, layer, pooling)
-        manifest = TextIndexManifest(**space.model_dump(), dim=encoder.dim, centring=centring)
+        kind = checked_kind(kind, encoder.dim)
+        learnt = centring if isinstance(centring, Centring) else None
+        if learnt is None:
+            space = space_of(encoder, layer, pooling)
+        else:
+            space = _space_before(learnt, encoder, layer, pooling)
+            space = learnt.centred(space)
+        by_means = centring is True
+        manifest = TextIndexManifest(**space.model_dump(), dim=encoder.dim, centring=by_means)
         with atomic_folder(folder) as new:
             row_path(new, 0).touch()
-            state = State(centre=digest_of_means({}) if centring else None)
+            if learnt is not None:
+                learnt.save(new / CENTRING_FOLDER)
+            state = State(centre=digest_of_means({}) if by_means else None, kind=kind)
             SentenceStore.create(new / STORE_FILE, state)
             write_manifest(new, manifest)
         return cls.load(folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> TextIndex:
-        """Load an index; its vectors are read into memory and checked.
+    def load(cls, folder: str | Path, *, at_once: bool = True) -> TextIndex:
+        """Load an index; what its kind of search keeps in memory is read and checked.
 
+        :param at_once: read it now, and not when it is first searched.
         :raises InputError: if a file in the folder is not as it was written.
         """
         folder = Path(folder)
         _refuse_old(folder)
         loaded = cls(folder, read_manifest(folder, TextIndexManifest))
-        loaded.refresh()
+        if at_once:
+            loaded.refresh()
         return loaded
 
     @staticmethod
@@ -159,14 +191,14 @@ class TextIndex:
 
     @property
     def centring(self) -> bool:
-        """Whether vectors have their language's mean taken away."""
-        return self.manifest.centring
+        """Whether vectors are centred, so that queries must name their language."""
+        return self.manifest.centring or self._centring is not None
 
     @property
     def space(self) -> Space:
         """Where its vectors come from; the centre is that of the means there are now."""
         with self._store.reading() as reader:
-            centre = reader.state().centre
+            centre = reader.state().centre or self.manifest.centre
         fields = {name: getattr(self.manifest, name) for name in Space.model_fields}
         return Space(**{**fields, "centre": centre})
 
@@ -181,6 +213,22 @@ class TextIndex:
         """The mean of each language that has one, shape (dim,)."""
         with self._store.reading() as reader:
             return reader.means()
+
+    @property
+    def kind(self) -> str:
+        """How it is to search, as it was asked for; ``auto`` as suits its size."""
+        with self._store.reading() as reader:
+            return reader.state().kind
+
+    @property
+    def choice(self) -> Choice:
+        """How it searches now, and why."""
+        with self._store.reading() as reader:
+            state, count = reader.state(), sum(reader.languages().values())
+        choice = choose(state.kind, count, self.manifest.dim)
+        if choice.kind == state.chosen:
+            return choice
+        return Choice(state.chosen, "that suited it when it was decided last")
 
     def __len__(self) -> int:
         return self.count()
@@ -245,16 +293,18 @@ class TextIndex:
         :raises InputError: if ``k`` is less than 1, or a query is empty.
         """
         space = self.check(encoder, layer=layer, pooling=pooling)
-        mean = self._mean(language) if self.centring else None
+        centred = self._centring_of(language)
         vectors = encode(encoder, queries, space, too_long=too_long, what="query", before=before)
         check_directions(vectors, queries, what="query", before=before)
-        hits = self._hits(vectors if mean is None else centre(vectors, mean), k, where)
+        hits = self._hits(centred(vectors), k, where)
         least = self._threshold(encoder) if threshold is None else threshold
         return [[hit for hit in some if hit.score >= least] for some in hits]
 
     def _threshold(self, encoder: Encoder) -> float:
         preset = encoder.preset.retrieval
-        if preset.threshold is None or preset.centred != self.centring:
+        if preset.threshold is None or preset.centred != self.manifest.centring:
+            return -np.inf
+        if self._centring is not None:
             return -np.inf
         return preset.threshold if is_preset(encoder, self.manifest) else -np.inf
 
@@ -292,7 +342,7 @@ class TextIndex:
     def _hits(self, vectors: Rows, k: int, where: Filter | None) -> list[list[Hit]]:
         with self._mirror.view() as reader:
             among = None if where is None else reader.ids(where)
-            neighbours = self._mirror.index.search(vectors, k, among=among)
+            neighbours = self._mirror.search(reader, vectors, k, among)
             found = reader.sentences(neighbours.ids.ravel().tolist())
         return [
             [_hit(found[number], score) for number, score in zip(ids, scores, strict=True)]
@@ -375,8 +425,9 @@ class TextIndex:
         with Addition(
             self.folder,
             self.manifest.dim,
-            centred=self.centring,
+            centred=self.manifest.centring,
             means=self._mirror.means,
+            centring=self._centring,
             replace=replace,
             limit=limit,
         ) as addition:
@@ -439,6 +490,33 @@ class TextIndex:
     def compact(self) -> None:
         """Give back the disk space of sentences that are gone; done by itself when it is much."""
         compact(self._store, self.folder, self.manifest.dim)
+        if not Kind.parse(self.kind).exact:
+            self._renew()
+
+    def reindex(self, kind: str | None = None) -> Choice:
+        """Decide anew how it searches, and train that on all sentences, while others use it.
+
+        :param kind: how it searches from now on; ``None`` to keep what was asked for.
+        :return: what was decided, and why.
+        :raises UnknownNameError: if there is no such kind.
+        :raises BusyError: if other processes do the same.
+        """
+        kind = self.kind if kind is None else checked_kind(kind, self.manifest.dim)
+        for _ in range(ATTEMPTS):
+            choice = self._renew(kind)
+            if choice is not None:
+                return choice
+        raise BusyError(f"index {self.folder} is being trained by other processes; try again")
+
+    def _renew(self, kind: str | None = None) -> Choice | None:
+        """See :func:`retrieval.store.renewal.renew`."""
+        try:
+            choice = renew(self._store, self.folder, self._mirror, self.manifest.dim, kind)
+        except MovedError:
+            return None
+        if choice is not None:
+            logger.info("index %s: search %s, as %s", self.folder, *choice)
+        return choice
 
     def snapshot(self, path: str | Path) -> SnapshotManifest:
         """Copy the index as it is now to a new folder, while others go on reading and writing.
@@ -469,7 +547,7 @@ class TextIndex:
 
     def _commit(self, changes: Sequence[_Change]) -> None:
         """Make all of ``changes`` in one transaction, or none."""
-        with writing(self._store, self.folder, self.manifest.dim) as work:
+        with writing(self._store, self.folder, self.manifest.dim, self._centring) as work:
             for change in changes:
                 work.begin_change()
                 change.apply(work)
@@ -481,9 +559,30 @@ class TextIndex:
     def _tidy(self, work: Writing) -> None:
         if is_due(work.state, work.count):
             self.compact()
+        elif is_renewal_due(work.state, work.count):
+            self._renew()
         elif self._store.has_large_journal:
             with self._mirror.alone():
                 self._store.empty_journal()
+
+    def _centring_of(self, language: str | None) -> Callable[[Rows], Rows]:
+        """What is done to the vectors of queries in ``language``."""
+        if self.manifest.centring:
+            mean = self._mean(language)
+            return lambda vectors: centre(vectors, mean)
+        if (learnt := self._centring) is None:
+            return lambda vectors: vectors
+        if language is None:
+            raise self._unsaid(learnt.languages)
+        named = language
+        learnt.check_language(named)
+        return lambda vectors: learnt.apply(vectors, named)
+
+    def _unsaid(self, languages: Iterable[str]) -> InputError:
+        return InputError(
+            f"index {self.folder} is centred: say which language the queries are in; "
+            f"choose one of: {', '.join(sorted(languages))}"
+        )
 
     def _mean(self, language: str | None) -> Rows:
         """The mean that queries in ``language`` must have taken away."""
@@ -493,14 +592,29 @@ class TextIndex:
         if not means:
             raise UnknownNameError(f"index {self.folder} is centred and knows no language yet")
         if language is None:
-            known = ", ".join(sorted(means))
-            raise InputError(
-                f"index {self.folder} is centred: say which language the queries are in; "
-                f"choose one of: {known}"
-            )
+            raise self._unsaid(means)
         if language not in means:
             raise UnknownNameError(choose_from("language", language, means))
         return means[language]
+
+
+def _space_before(
+    learnt: Centring, encoder: Encoder, layer: int | None, pooling: str | None
+) -> Space:
+    """Where vectors come from before they are centred; as those it was learnt from, if not told."""
+    own = learnt.space
+    layer = own.layer if layer is None else layer
+    return space_of(encoder, layer, pooling or own.pooling, prefix=own.prefix)
+
+
+def _stored_centring(folder: Path, manifest: TextIndexManifest) -> Centring | None:
+    """:raises InputError: if it is not the one that the index was built with."""
+    if manifest.centre is None:
+        return None
+    found = Centring.load(folder / CENTRING_FOLDER)
+    if found.digest != manifest.centre:
+        raise InputError(f"{folder / CENTRING_FOLDER} is not what the index was built with")
+    return found
 
 
 class _Deletion:

@@ -45,9 +45,9 @@ class StoreWriter:
             values = [{"id": number, "version": version} for number in ids]
             self._connection.execute(insert(REMOVED).on_conflict_do_nothing(), values)
 
-    def forget_removals(self) -> None:
-        """Empty the record, of which the state says that it begins anew."""
-        self._connection.execute(delete(REMOVED))
+    def forget_removals(self, until: int) -> None:
+        """Shorten the record; the state says that it begins after version ``until``."""
+        self._connection.execute(delete(REMOVED).where(REMOVED.c.version <= until))
 
     def change_counts(self, changes: Mapping[str, int]) -> None:
         """Add to the number of sentences of each language."""

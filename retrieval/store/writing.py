@@ -14,10 +14,12 @@ from bitext.errors import InputError
 from encoders.pooling import centre
 from retrieval.store.means import digest_of_means
 from retrieval.store.row_file import appending, checksum_of, row_path
+from retrieval.store.search_folder import remove_leftovers
 from retrieval.store.selection import Filter
 from retrieval.store.sentences import SentenceStore, StoreReader
-from retrieval.store.tables import NewSentence
+from retrieval.store.tables import NewSentence, State
 from retrieval.store.writer import StoreWriter
+from retrieval.vectors.centring import Centring
 from retrieval.vectors.files import Rows, append_rows
 
 
@@ -33,11 +35,19 @@ class Encoded(NamedTuple):
 class Writing:
     """Several changes, each a version of its own. Made with :func:`writing`."""
 
-    def __init__(self, reader: StoreReader, writer: StoreWriter, file: IO[bytes], dim: int) -> None:
+    def __init__(
+        self,
+        reader: StoreReader,
+        writer: StoreWriter,
+        file: IO[bytes],
+        dim: int,
+        centring: Centring | None = None,
+    ) -> None:
         self.state = reader.state()
         self.means = reader.means()
         self.count = writer.total()
         self._reader, self._writer, self._file, self._dim = reader, writer, file, dim
+        self._centring = centring
         self._counts: Counter[str] = Counter()  # changes to the sentences of each language
 
     def begin_change(self) -> None:
@@ -126,25 +136,33 @@ class Writing:
         return there
 
     def _centred(self, entries: Sequence[Encoded], vectors: Rows) -> Rows:
+        if self._centring is not None:
+            return self._centring.apply_mixed(vectors, [entry.language for entry in entries])
         if self.state.centre is None or not entries:
             return vectors
         return centre(vectors, np.stack([self.means[entry.language] for entry in entries]))
 
 
 @contextmanager
-def writing(store: SentenceStore, folder: Path, dim: int) -> Iterator[Writing]:
-    """A transaction; when the block ends well, vectors reach the disk first, then it is named."""
+def writing(
+    store: SentenceStore, folder: Path, dim: int, centring: Centring | None = None
+) -> Iterator[Writing]:
+    """A transaction; when the block ends well, vectors reach the disk first, then it is named.
+
+    :param centring: by which vectors are centred; ``None`` where that is done by means, if at all.
+    """
     with store.writing() as (reader, writer):
         state = reader.state()
-        _remove_leftovers(folder, state.generation)
+        _remove_leftovers(folder, state)
         with appending(row_path(folder, state.generation), state.rows, dim) as file:
-            work = Writing(reader, writer, file, dim)
+            work = Writing(reader, writer, file, dim, centring)
             yield work
         work.finish()
 
 
-def _remove_leftovers(folder: Path, generation: int) -> None:
-    """Vector files of a compaction that was cut off before or after it was named."""
+def _remove_leftovers(folder: Path, state: State) -> None:
+    """What others were cut off at, before or after it was named."""
     for path in folder.glob("vectors-*.f32"):
-        if path != row_path(folder, generation):
+        if path != row_path(folder, state.generation):
             path.unlink(missing_ok=True)
+    remove_leftovers(folder, state)

@@ -22,7 +22,7 @@ A folder holds one :class:`Centring`: ``centring.safetensors`` and a manifest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -205,6 +205,13 @@ class Centring:
         if "scale" in self.tensors:
             left = left @ self.tensors["scale"]
         return normalise(np.where(there, left, np.float32(0)))
+
+    def apply_mixed(self, rows: Rows, languages: Sequence[str]) -> Rows:
+        """The same for vectors of several languages, one of which each row has."""
+        of, left = np.array(languages), np.empty_like(rows)
+        for language in sorted(set(languages)):
+            left[of == language] = self.apply(rows[of == language], language)
+        return left
 
     def save(self, folder: str | Path) -> None:
         """Write it to ``folder``, which appears when it is whole; an older one is replaced.
