@@ -50,11 +50,14 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         gold = write_corpora(folder, options.sentences)
         whole = mine(folder, "whole.jsonl", None)
-        print(f"unbroken: {whole.seconds:.0f} s, {whole.cpu:.0f} CPU s, {whole.peak:.0f} MB")
-        runs = [mine(folder, "killed.jsonl", seconds) for seconds in [*options.kill, None]]
-        for ended in runs:
+        print(f"unbroken: {whole.seconds:.0f} s, {whole.cpu:.0f} CPU s, {whole.peak:.0f} MB", flush=True)
+        for seconds in [*options.kill, None]:
+            ended = mine(folder, "killed.jsonl", seconds)
             how = "killed" if ended.code == -signal.SIGKILL else f"ended with {ended.code}"
-            print(f"{how} after {ended.seconds:.0f} s, {ended.cpu:.0f} CPU s, {ended.peak:.0f} MB")
+            spent = f"{ended.seconds:.0f} s, {ended.cpu:.0f} CPU s, {ended.peak:.0f} MB"
+            print(f"{how} after {spent}", flush=True)
+            if ended.code != -signal.SIGKILL:
+                break
         same = filecmp.cmp(folder / "whole.jsonl", folder / "killed.jsonl", shallow=False)
         print(f"the same file: {same}")
         print(best_f1(folder / "whole.jsonl", gold))
