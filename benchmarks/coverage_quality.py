@@ -1,8 +1,8 @@
 """What the filter ``coverage`` drops of translations, and of pairs that are none.
 
-German, French, Spanish, Russian, Chinese, Hindi and Japanese with English, of NTREX and Tatoeba: some
-pairs of each, and the same sources with the target of the next line; for each least coverage the
-share dropped, in percent.
+German, French, Spanish, Russian, Chinese, Hindi and Japanese with English, of NTREX and Tatoeba:
+some pairs of each, and the same sources with the target of the next line; for each least coverage
+the share dropped, in percent.
 
     python benchmarks/coverage_quality.py --pairs 200
 """
