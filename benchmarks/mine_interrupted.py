@@ -50,7 +50,10 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         gold = write_corpora(folder, options.sentences)
         whole = mine(folder, "whole.jsonl", None)
-        print(f"unbroken: {whole.seconds:.0f} s, {whole.cpu:.0f} CPU s, {whole.peak:.0f} MB", flush=True)
+        print(
+            f"unbroken: {whole.seconds:.0f} s, {whole.cpu:.0f} CPU s, {whole.peak:.0f} MB",
+            flush=True,
+        )
         for seconds in [*options.kill, None]:
             ended = mine(folder, "killed.jsonl", seconds)
             how = "killed" if ended.code == -signal.SIGKILL else f"ended with {ended.code}"
