@@ -211,4 +211,4 @@ def test_large_tables_are_not_computed() -> None:
     )
     choice = choose_search(3_000_000, 3_000_000, 768)
     assert choice.search == "ivf"
-    assert "about 13 hours" in choice.reason
+    assert "about 13 h:" in choice.reason
