@@ -341,3 +341,13 @@ def test_a_folder_of_something_else_is_left_alone(
     code, _, err = run(*files, "--work", tmp_path)
     assert code == 2
     assert f"will not work in {tmp_path}: bitext did not put source.txt there" in err
+
+
+def test_the_output_does_not_lie_where_the_work_does(
+    run: Run, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    code, _, err = run(*files, "--work", work, "--output", work / "pairs.tsv")
+    assert code == 2
+    assert f"{work / 'pairs.tsv'} lies in {work}, which --restart empties" in err
+    assert not work.exists()

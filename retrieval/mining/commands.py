@@ -207,6 +207,10 @@ def _check_places(
         raise InputError("source and target cannot both be standard input")
     if output is not None:
         check_file(output, (source, target))
+        if work is not None and output.resolve().is_relative_to(work.resolve()):
+            raise InputError(
+                f"{output} lies in {work}, which --restart empties; write it elsewhere"
+            )
     if restart and output is None and work is None:
         raise InputError("--restart is for --output or --work, of which there is none")
 
