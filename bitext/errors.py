@@ -57,6 +57,10 @@ class MismatchError(BitextError):
     """Two things that must agree do not, such as a query's encoder and its index's encoder."""
 
 
+class BusyError(BitextError):
+    """Somebody else is at work on the same thing, and does not come to an end; try again later."""
+
+
 class TooLargeError(BitextError):
     """More than a stated limit: sentences in a request, bytes in a line, models in memory."""
 

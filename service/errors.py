@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from bitext.errors import (
     BitextError,
+    BusyError,
     InputError,
     MismatchError,
     ModelNotFoundError,
@@ -104,6 +105,9 @@ KINDS: dict[type[BitextError], Kind] = {
     ReadOnlyError: Kind(
         "read-only", 403, "Read-only", "The service keeps this index itself; make another one."
     ),
+    BusyError: Kind(
+        "busy", 503, "Busy", "Another process is writing to the index; try again in a while."
+    ),
     NotReadyError: Kind(
         "not-ready", 503, "Not ready", "The model is being loaded, or could not be; GET /ready."
     ),
@@ -159,7 +163,8 @@ def kind_of(error: BitextError) -> Kind:
 async def _bitext_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BitextError)
     kind = kind_of(error)
-    headers = {"Retry-After": "1"} if isinstance(error, NotReadyError) else None
+    passes = isinstance(error, (NotReadyError, BusyError))
+    headers = {"Retry-After": "1"} if passes else None
     return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
 
 

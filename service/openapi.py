@@ -18,7 +18,7 @@ REASONS = {
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
-    503: "The model is not loaded yet, or is not on the server.",
+    503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
 BODY = (400, 413, 415, 422)
 """What any request with a body may meet."""

@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_text_index import HALVES, LETTERS, OTHER_HALVES
 
-from bitext.errors import InputError, MismatchError, TooLargeError
+from bitext.errors import BusyError, InputError, MismatchError, TooLargeError
 from retrieval.store import compaction, sentences
 from retrieval.store.addition import Entry
 from retrieval.store.metadata import MAX_BYTES, Value
 from retrieval.store.selection import Condition, Filter
-from retrieval.store.sentences import BusyError
 from retrieval.store.tables import Sentence
 from retrieval.store.text_index import TextIndex
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 import bitext.errors
 import service.errors
-from bitext.errors import BitextError
+from bitext.errors import BitextError, BusyError
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.errors import KINDS, kind_of
@@ -36,6 +36,10 @@ def client(
     @app.get("/broken")
     def broken() -> None:
         raise RuntimeError("the secret is 42")
+
+    @app.get("/busy")
+    def busy() -> None:
+        raise BusyError("index x is being written")
 
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
@@ -315,3 +319,11 @@ def test_the_openapi_document_states_the_problems(client: TestClient) -> None:
                     assert list(response["content"]) == ["application/problem+json"]
     assert "404" in document["paths"]["/retrieve"]["post"]["responses"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_who_meets_another_writer_is_told_to_come_again(client: TestClient) -> None:
+    response = client.get("/busy")
+    document = problem(response, 503)
+    assert document["type"] == "/problems/busy"
+    assert document["detail"] == "index x is being written"
+    assert response.headers["retry-after"] == "1"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from bitext.errors import InputError, MismatchError
+from bitext.errors import BusyError, InputError, MismatchError
 from retrieval.store.metadata import load_metadata
 from retrieval.store.row_file import Place, Places
 from retrieval.store.selection import Filter
@@ -37,10 +37,6 @@ WAL_BYTES = 64 * 2**20
 """A journal that grew beyond this is emptied: readers that overlap would let it grow for ever."""
 
 VARIABLES = 500  # ids asked for in one statement; SQLite has always taken 999
-
-
-class BusyError(MismatchError):
-    """Another process writes, and does not come to an end."""
 
 
 class SentenceStore:

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 from pydantic import PositiveInt
 
-from bitext.errors import BitextError, InputError, TooLargeError, UnknownNameError, choose_from
+from bitext.errors import (
+    BitextError,
+    BusyError,
+    InputError,
+    TooLargeError,
+    UnknownNameError,
+    choose_from,
+)
 from bitext.text import atomic_folder
 from encoders.pooling import centre
 from retrieval.index.kinds import Choice, Kind
@@ -36,7 +43,7 @@ from retrieval.store.renewal import checked_kind, choose, renew
 from retrieval.store.renewal import is_due as is_renewal_due
 from retrieval.store.row_file import MovedError, row_path
 from retrieval.store.selection import Filter
-from retrieval.store.sentences import STORE_FILE, BusyError, SentenceStore
+from retrieval.store.sentences import STORE_FILE, SentenceStore
 from retrieval.store.snapshots import (
     CENTRING_FOLDER,
     SnapshotManifest,

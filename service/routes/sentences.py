@@ -112,7 +112,7 @@ def get_sentences(name: str, request: GetRequest, state: StateOf) -> GetResponse
 @router.post(
     "/sentences/delete",
     summary="Take sentences away",
-    responses=problems(*BODY, 403, 404, 409),
+    responses=problems(*BODY, 403, 404, 409, 503),
 )
 def delete_sentences(name: str, request: DeleteRequest, state: StateOf) -> DeleteResponse:
     """Take away the sentences with these ids, or those that a filter means. To do it twice is to
