@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
+from starlette.testclient import TestClient
 
 from bitext.cli import main
 from bitext.text import data_folder
@@ -125,3 +128,24 @@ def toy_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"toy.{ending}").write_text("\n".join(lines) + "\n")
     (folder / "toy.gold").write_text("0-0 1-1 2-2 3p3 4-4\n" * 12)
     return folder
+
+
+Serve = Callable[..., AbstractContextManager[TestClient]]
+
+
+@pytest.fixture(scope="session")
+def serve(
+    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Serve:
+    """A client of a service with the tiny model, without a sample, and with the settings given."""
+    from service.app import create_app
+    from service.settings import Settings
+
+    @contextmanager
+    def serve(**settings: Any) -> Iterator[TestClient]:
+        chosen = {"model": str(tiny_model), "data_dir": tmp_path_factory.mktemp("data")}
+        app = create_app(Settings(**{**chosen, "sample": False, **settings}), registry)
+        with TestClient(app, base_url="http://localhost") as client:
+            yield client
+
+    return serve

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from conftest import Serve
 from starlette.testclient import TestClient
 
 from aligners.aligner import UNITS, Aligner
@@ -30,20 +31,14 @@ DE = ["das", "haus", "ist", "klein"]
 
 
 @pytest.fixture(scope="module")
-def client(
-    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    settings = Settings(
-        model=str(tiny_model),
-        data_dir=tmp_path_factory.mktemp("data"),
-        sample=False,
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(
         max_pairs=50,
         max_words=300,
         max_characters=1000,
         max_cells=5000,
         max_detail_cells=100,
-    )
-    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+    ) as client:
         yield client
 
 

@@ -9,28 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Serve
 from starlette.testclient import TestClient
 
 from encoders.encoder import Encoder
-from encoders.registry import ModelRegistry
-from service.app import create_app
-from service.settings import Settings
 
 TEXTS = ["the house is small", "das haus ist klein"]
 
 
 @pytest.fixture(scope="module")
-def client(
-    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    settings = Settings(
-        model=str(tiny_model),
-        data_dir=tmp_path_factory.mktemp("data"),
-        sample=False,
-        max_inputs=3,
-        max_characters=200,
-    )
-    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(max_inputs=3, max_characters=200) as client:
         yield client
 
 

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Serve
 from starlette.testclient import TestClient
 
 from bitext.cli import main
 from encoders.encoder import Encoder
-from encoders.registry import ModelRegistry
 from retrieval.mining.miner import MODES
-from service.app import create_app
 from service.schemas import mining
-from service.settings import Settings
 
 SOURCE = [
     "the house is small",
@@ -40,18 +38,8 @@ DIFFERENT = ([0, 2, 3, 5, 6], [0, 1, 2, 4])
 
 
 @pytest.fixture(scope="module")
-def client(
-    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    settings = Settings(
-        model=str(tiny_model),
-        data_dir=tmp_path_factory.mktemp("data"),
-        sample=False,
-        max_mine_sentences=150,
-        max_characters=400,
-        max_k=20,
-    )
-    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(max_mine_sentences=150, max_characters=400, max_k=20) as client:
         yield client
 
 

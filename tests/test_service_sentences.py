@@ -2,15 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Serve
 from starlette.testclient import TestClient
-
-from encoders.registry import ModelRegistry
-from service.app import create_app
-from service.settings import Settings
 
 HOUSE = {"id": 5, "text": "das haus ist klein", "metadata": {"year": 1995, "genre": "news"}}
 GARDEN = {"id": 2, "text": "der garten ist groß", "metadata": {"year": 1980, "draft": True}}
@@ -19,21 +15,15 @@ BARE = {"id": 0, "text": "das alte haus"}
 
 
 @pytest.fixture(scope="module")
-def client(
-    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    settings = Settings(
-        model=str(tiny_model),
-        data_dir=tmp_path_factory.mktemp("data"),
-        sample=False,
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(
         max_queries=3,
         max_k=20,
         max_sentences=6,
         max_page=5,
         max_characters=100,
         max_index_sentences=12,
-    )
-    with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
+    ) as client:
         yield client
 
 
