@@ -19,6 +19,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="with settings, if you like")
     parser.add_argument("--output", type=Path, default=Path("growth.jsonl"))
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/index_growth"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "index_growth")
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--queries", type=Path)
     parser.add_argument("--cell", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)

@@ -166,19 +166,6 @@ def sync(file: IO[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def read_rows(file: IO[bytes], count: int, dim: int) -> Iterator[Rows]:
-    """Read ``count`` rows of float32 from where the file stands, ``BLOCK_ROWS`` at a time.
-
-    :return: fresh arrays, each of shape (at most ``BLOCK_ROWS``, dim).
-    """
-    for start in range(0, count, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, count - start)
-        data = file.read(rows * row_bytes(dim))
-        if len(data) < rows * row_bytes(dim):
-            raise InputError(f"{file.name} ended after {start * row_bytes(dim) + len(data)} bytes")
-        yield np.frombuffer(data, _STORED["float32"]).astype(np.float32).reshape(rows, dim)
-
-
 def _widen(rows: NDArray[Any]) -> Rows:
     """Unit rows of float32: rounding to float16 has changed lengths by up to 5e-4."""
     return normalise(np.asarray(rows, dtype=np.float32))
