@@ -55,7 +55,11 @@ def test_one_sentence_each_is_aligned_as_it_is(encoder: Encoder) -> None:
     aligner = Aligner(encoder)
     texts = [("the house is small", "das haus ist klein"), ("", "haus"), ("a cat", "eine katze")]
     found = align_passages(aligner, [(Passage.of(s), Passage.of(t)) for s, t in texts])
-    assert found == aligner.align([SentencePair(s.split(), t.split()) for s, t in texts])
+    expected = aligner.align([SentencePair(s.split(), t.split()) for s, t in texts])
+    assert [one.links for one in found] == [one.links for one in expected]
+    # their batches are others, and a product's last bit depends on its batch on some processors
+    for one, other in zip(found, expected, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
 def test_links_count_from_the_start_of_the_text(encoder: Encoder) -> None:
