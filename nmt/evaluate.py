@@ -153,14 +153,8 @@ def published_bleu(
     """
     texts = _checked(hypotheses, references)
     prepare, note = _moses(language)
-    score = _score(
-        BLEU(lowercase=True, tokenize="none", force=True),
-        [prepare(line) for line in hypotheses],
-        [[prepare(line) for line in one] for one in texts],
-        resamples,
-        seed,
-    )
-    return replace(score, signature=f"{score.signature}|{note}")
+    lines, several = list(map(prepare, hypotheses)), [list(map(prepare, one)) for one in texts]
+    return _noted(_score(_counting_tokens(), lines, several, resamples, seed), note)
 
 
 def compare_systems(
@@ -183,26 +177,27 @@ def compare_systems(
     :raises InputError: if there are fewer, or the seed or the number of resamples cannot be.
     :raises MismatchError: if hypotheses and references are not equally many.
     """
-    if len(systems) < 2:
-        raise InputError(f"systems are compared in twos or more, got {len(systems)}")
-    for system, lines in systems.items():
-        texts = _checked(lines, references, system)
-    _check_resampling(resamples, seed)
+    texts = _several(systems, references)
     asked = {name: _metric(name, lowercase, tokenize) for name in metrics}
-    with _seeded(seed):
-        test = PairedTest(list(systems.items()), asked, texts, "bs", n_samples=resamples)
-        signatures, results = test()
-    named = dict(zip(asked, signatures, strict=True))
-    return {
-        system: TranslationScore(
-            len(texts[0]),
-            {
-                name: _compared(title, str(signatures[title]), results[title], place)
-                for name, title in named.items()
-            },
-        )
-        for place, system in enumerate(systems)
-    }
+    found = _paired(systems, texts, asked, resamples, seed)
+    return {name: TranslationScore(len(texts[0]), scores) for name, scores in found.items()}
+
+
+def compare_published(
+    systems: Mapping[str, Sequence[str]],
+    references: References,
+    language: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, MetricScore]:
+    """:func:`published_bleu` of several systems, with the tests of :func:`compare_systems`."""
+    texts = _several(systems, references)
+    prepare, note = _moses(language)
+    prepared = {name: list(map(prepare, lines)) for name, lines in systems.items()}
+    texts = [list(map(prepare, one)) for one in texts]
+    found = _paired(prepared, texts, {_PUBLISHED: _counting_tokens()}, resamples, seed)
+    return {name: _noted(scores[_PUBLISHED], note) for name, scores in found.items()}
 
 
 def tokenizers_here() -> list[str]:
@@ -241,6 +236,28 @@ def _score(
     return MetricScore(score.name, score.score, signature, score._verbose.strip(), *intervals)
 
 
+def _paired(
+    systems: Mapping[str, Sequence[str]],
+    references: list[Sequence[str]],
+    metrics: Mapping[str, Metric],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, MetricScore]]:
+    """By system, then by the name of the metric."""
+    _check_resampling(resamples, seed)
+    with _seeded(seed):
+        test = PairedTest(list(systems.items()), metrics, references, "bs", n_samples=resamples)
+        signatures, results = test()
+    titles = dict(zip(metrics, signatures, strict=True))
+    return {
+        system: {
+            name: _compared(title, str(signatures[title]), results[title], place)
+            for name, title in titles.items()
+        }
+        for place, system in enumerate(systems)
+    }
+
+
 def _compared(
     name: str, signature: str, results: Sequence[str | Result], place: int
 ) -> MetricScore:
@@ -252,6 +269,14 @@ def _compared(
     mean = None if result.mean is None else float(result.mean)
     margin = None if result.ci is None else float(result.ci)
     return MetricScore(name, result.score, signature, "", mean, margin, p_value)
+
+
+def _several(systems: Mapping[str, Sequence[str]], references: References) -> list[Sequence[str]]:
+    if len(systems) < 2:
+        raise InputError(f"systems are compared in twos or more, got {len(systems)}")
+    for system, lines in systems.items():
+        texts = _checked(lines, references, system)
+    return texts
 
 
 def _checked(
@@ -317,6 +342,17 @@ def _not_here(tokenizer: str) -> InputError | UnknownNameError:
         extra = tokenizer.partition("-")[0]
         return InputError(f"tokeniser {tokenizer} needs 'pip install sacrebleu[{extra}]'")
     return UnknownNameError(choose_from("tokeniser", tokenizer, tokenizers_here()))
+
+
+_PUBLISHED = "published"
+
+
+def _counting_tokens() -> BLEU:
+    return BLEU(lowercase=True, tokenize="none", force=True)
+
+
+def _noted(score: MetricScore, note: str) -> MetricScore:
+    return replace(score, signature=f"{score.signature}|{note}")
 
 
 def _moses(language: str) -> tuple[Callable[[str], str], str]:

@@ -49,9 +49,7 @@ class GuardSettings(Strict):
     extra: int = Field(10, ge=0)
 
 
-def guard_flags(
-    source: str, translation: str, how: GuardSettings | None = None
-) -> tuple[str, ...]:
+def guard_flags(source: str, translation: str, how: GuardSettings | None = None) -> tuple[str, ...]:
     """What is wrong with a translation, in the order of :data:`FLAGS`.
 
     Example: ``guard_flags("Ein Hund bellt.", "")`` -> ``("empty", "short")``, and
