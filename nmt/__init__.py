@@ -1,0 +1,1 @@
+"""Machine translation: networks that start from the multilingual model, training, translating."""
