@@ -93,6 +93,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
+    "train": ("nmt.commands:train", "Train a translation model."),
     "inspect": (
         "encoders.inspection.command:inspect",
         "Measure a model's layers; recommend settings.",

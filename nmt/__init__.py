@@ -1,1 +1,1 @@
-"""Translation: models that start from a multilingual language model, trained, run and scored."""
+"""Machine translation: networks that start from the multilingual model, training, translating."""
