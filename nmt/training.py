@@ -13,14 +13,14 @@ from typing import Any
 import transformers
 
 from bitext.errors import InputError
-from bitext.text import atomic_folder, atomic_write
+from bitext.text import atomic_folder, atomic_write, read_sentences
 from encoders.checkpoint import find_device
 from encoders.training import processes
 from nmt.batches import BitextBatches
 from nmt.config import ModelSettings, TrainConfig
 from nmt.data import encode_corpus, read_pairs
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
-from nmt.model import Shape, build_network, save_translation_checkpoint
+from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.run import TrainingFolder
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
@@ -92,10 +92,11 @@ def train(
 
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
-    for one in [*config.data.corpora, *config.data.dev]:
-        for name in (one.file, one.source, one.target):
-            if name is not None and not (data / name).is_file():
-                raise InputError(f"no such file: {data / name}")
+    bitext = [*config.data.corpora, *config.data.dev]
+    named = [name for one in bitext for name in (one.file, one.source, one.target)]
+    for name in [*named, *config.vocabulary.text]:
+        if name is not None and not (data / name).is_file():
+            raise InputError(f"no such file: {data / name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _shape_of(settings: ModelSettings, pieces: int, encoder: PretrainedEncoder |
         "encoder_layers": encoder.layers,
         "decoder_layers": encoder.layers,
         "activation": str(encoder.config.hidden_act),
-        "max_pieces": min(Shape.max_pieces, encoder.positions),
+        "max_pieces": min(MAX_PIECES, encoder.positions),
     }
     return Shape(pieces=pieces, **(theirs | known))
 
@@ -224,9 +225,12 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences of all corpora, both sides."""
+    """The sentences that the vocabulary is made for: all corpora, both sides, and more text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
+    for name in config.vocabulary.text:
+        for line in read_sentences(data / name):
+            yield from line.split("\t")
 
 
 def _write_json(path: Path, what: Any) -> None:
