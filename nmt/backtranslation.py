@@ -27,9 +27,9 @@ from nmt.guard import FLAGS, GuardSettings, guard_flags
 CHUNK = 512
 """Lines translated and scored together: what a killed run loses at most."""
 
-REASONS = ("no text", "tab", "too long", *FLAGS, "similarity")
+REASONS = ("no text", "tab", "too long", "unfinished", *FLAGS, "similarity")
 """Why a line gives no pair: nothing to translate; a tab, which would part the pair wrongly; more
-pieces than the model takes; the guard's flags; a score below the limit."""
+pieces than the model takes, or would have written; the guard's flags; a score below the limit."""
 
 
 class Translates(Protocol):
@@ -88,7 +88,7 @@ class BackTranslator:
                 found[number] = found[number]._replace(dropped="similarity")
         return found
 
-    def _translated(self, lines: Sequence[str]) -> dict[int, str]:
+    def _translated(self, lines: Sequence[str]) -> dict[int, Hypothesis]:
         """By the number of the line; lines that are too long for the model are left out."""
         left = [number for number, line in enumerate(lines) if not _unfit(line)]
         while left:
@@ -102,12 +102,15 @@ class BackTranslator:
             except TooLongError as error:
                 del left[error.sentence]
             else:
-                return {n: one[0].text for n, one in zip(left, best, strict=True)}
+                return {n: one[0] for n, one in zip(left, best, strict=True)}
         return {}
 
-    def _judged(self, line: str, made: str | None) -> BackTranslated:
-        if made is None:
+    def _judged(self, line: str, best: Hypothesis | None) -> BackTranslated:
+        if best is None:
             return BackTranslated("", line, _unfit(line) or "too long")
+        made = best.text
+        if getattr(best, "truncated", False):
+            return BackTranslated(made, line, "unfinished")
         if "\t" in made or "\n" in made:
             return BackTranslated(made, line, "tab")
         flags = guard_flags(line, made, self.guard)
