@@ -67,6 +67,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("retrieval.store.change_commands:restore", "Make an index of a snapshot."),
     "mine": ("retrieval.mining.commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filters.commands:filter_pairs", "Drop pairs that are no translations."),
+    "back-translate": (
+        "nmt.backtranslation_commands:back_translate",
+        "Make pairs of text in the target language alone.",
+    ),
     "align-documents": (
         "retrieval.documents.commands:align_documents",
         "Align the sentences of documents.",
