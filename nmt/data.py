@@ -46,8 +46,8 @@ class Pieces:
 class EncodedBitext:
     """Sentence pairs as a model reads them: whole encoder inputs, and decoder sequences.
 
-    A decoder sequence is the prefix, the pieces and the end: its input is all but the last, and
-    what it is to predict is all that follows the prefix.
+    A decoder sequence is the pieces in their frame: its input is all but the last, and what it is
+    to predict is all that follows what it is given.
     """
 
     source: Pieces
@@ -119,7 +119,7 @@ def encode_corpus(
     """
     source_lang = corpus.source_lang or settings.source_lang
     target_lang = corpus.target_lang or settings.target_lang
-    prefix = codec.prefix(target_lang)
+    frame = codec.frame(target_lang)
     said = Cleaning(name_of_bitext(corpus))
     sources: list[list[int]] = []
     targets: list[list[int]] = []
@@ -131,7 +131,7 @@ def encode_corpus(
         pieces = codec.target([target for _, target in chunk], target_lang)
         for pair, source, target in zip(chunk, encoded, pieces, strict=True):
             said.pairs += 1
-            whole = [*prefix, *target, codec.end]
+            whole = [*frame.before, *target, *frame.after]
             if _is_left_out(pair, source, whole, settings, codec, seen, said):
                 continue
             said.kept += 1
@@ -140,7 +140,7 @@ def encode_corpus(
     if not sources:
         raise InputError(f"{said.sentence()}; nothing is left to train on")
     encoded_corpus = EncodedBitext(
-        Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang, corpus.weight
+        Pieces.of(sources), Pieces.of(targets), frame.given, source_lang, target_lang, corpus.weight
     )
     return encoded_corpus, said
 

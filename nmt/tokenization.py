@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.strict import Strict
@@ -13,6 +13,14 @@ from encoders.subwords import SubwordSplitter
 
 SETTINGS_FILE = "translation.json"
 """Beside the checkpoint: what its tokenizer cannot say."""
+
+
+class Frame(NamedTuple):
+    """What stands around a target's pieces in training."""
+
+    before: list[int]  # what the decoder is given in translation: ``Codec.prefix``
+    after: list[int]  # what it learns to say in the end
+    given: int  # how many of the first it does not learn to say
 
 
 class Codec(Protocol):
@@ -41,6 +49,10 @@ class Codec(Protocol):
         """What the decoder is given before the first piece."""
         ...
 
+    def frame(self, target_lang: str) -> Frame:
+        """What stands around a target's pieces in training."""
+        ...
+
     def text(self, ids: Sequence[int]) -> str:
         """The sentence of these pieces; special ones are skipped."""
         ...
@@ -52,7 +64,7 @@ class TranslationSettings(Strict):
     version: Literal[1] = 1
     source_langs: tuple[str, ...]
     target_langs: tuple[str, ...]
-    tags: Literal["none", "source", "decoder"] = "none"
+    tags: Literal["none", "source", "decoder", "checkpoint"] = "none"  # the last: hub_codec.py
     max_source: int
     max_target: int
 
@@ -99,6 +111,10 @@ class TaggedCodec:
     def prefix(self, target_lang: str) -> list[int]:
         self._check("target", target_lang, self.settings.target_langs)
         return [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
+
+    def frame(self, target_lang: str) -> Frame:
+        before = self.prefix(target_lang)
+        return Frame(before, [self.end], len(before))
 
     def text(self, ids: Sequence[int]) -> str:
         decoded: str = self.tokenizer.decode(
