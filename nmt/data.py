@@ -125,9 +125,10 @@ def encode_corpus(
     targets: list[list[int]] = []
     seen: set[int] = set()
     wanted = islice(read_pairs(corpus, data), corpus.first)
-    before = "" if corpus.tag is None else f"{corpus.tag} "
     while chunk := list(islice(wanted, _CHUNK)):
-        encoded = codec.source([before + source for source, _ in chunk], source_lang, target_lang)
+        encoded = codec.source(
+            [source for source, _ in chunk], source_lang, target_lang, tag=corpus.tag
+        )
         pieces = codec.target([target for _, target in chunk], target_lang)
         for pair, source, target in zip(chunk, encoded, pieces, strict=True):
             said.pairs += 1

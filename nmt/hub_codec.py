@@ -13,7 +13,14 @@ from typing import Any, Protocol
 from bitext.errors import InputError
 from encoders.subwords import SubwordSplitter
 from nmt.language_codes import english_name, find_code, plain
-from nmt.tokenization import SETTINGS_FILE, Codec, Frame, TaggedCodec, TranslationSettings
+from nmt.tokenization import (
+    SETTINGS_FILE,
+    Codec,
+    Frame,
+    TaggedCodec,
+    TranslationSettings,
+    tag_ids,
+)
 
 FAMILIES = ("mbart", "m2m_100", "marian", "t5", "mt5", "umt5")
 """Model types whose frames are known."""
@@ -124,9 +131,15 @@ class HubCodec:
         return tuple(sorted({*own.source_langs, *own.target_langs}))
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
         before, after = self._around_source(source_lang, target_lang)
+        before = [*before, *tag_ids(self.tokenizer, tag)]
         return [[*before, *ids, *after] for ids in self._split(sentences)]
 
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
@@ -241,12 +254,18 @@ class _TextCodec(HubCodec):
     """T5's: the task is said in words before the source (Raffel et al., 2020)."""
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
         self._code("source", source_lang)
         self._code("target", target_lang)
         said = self.words(source_lang, target_lang)
-        return [[*ids, self.end] for ids in self._split([said + one for one in sentences])]
+        before = tag_ids(self.tokenizer, tag)
+        return [[*before, *ids, self.end] for ids in self._split([said + one for one in sentences])]
 
     def words(self, source_lang: str, target_lang: str) -> str:
         """The checkpoint's own words for this direction, or such as it has for others."""

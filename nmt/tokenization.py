@@ -33,10 +33,16 @@ class Codec(Protocol):
     max_target: int
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
         """The encoder's whole input.
 
+        :param tag: a special piece before each sentence, such as ``<bt>``.
         :raises UnknownNameError: if the model does not know a language, or the direction.
         """
         ...
@@ -95,12 +101,17 @@ class TaggedCodec:
         self._tags = {lang: int(tokenizer.convert_tokens_to_ids(tag_of(lang))) for lang in tagged}
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
         self._check("source", source_lang, self.settings.source_langs)
         self._check("target", target_lang, self.settings.target_langs)
         before = [self._tags[target_lang]] if self.settings.tags == "source" else []
-        before = [*self._splitter.prefix, *before]
+        before = [*self._splitter.prefix, *before, *tag_ids(self.tokenizer, tag)]
         after = self._splitter.suffix
         return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
 
@@ -147,6 +158,19 @@ def read_settings(folder: Path) -> TranslationSettings | None:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is no description of a translation model: {reason}") from None
+
+
+def tag_ids(tokenizer: Any, tag: str | None) -> list[int]:
+    """The id of a special piece; none for none.
+
+    :raises UnknownNameError: if the tokenizer has no such special piece.
+    """
+    if tag is None:
+        return []
+    known = {str(one): number for number, one in tokenizer.added_tokens_decoder.items()}
+    if tag not in known:
+        raise UnknownNameError(choose_from("tag", tag, sorted(known)))
+    return [int(known[tag])]
 
 
 def _end_of(tokenizer: Any) -> int:

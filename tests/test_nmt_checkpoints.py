@@ -12,6 +12,7 @@ import sentencepiece
 import torch
 import transformers
 from sentencepiece import sentencepiece_model_pb2
+from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import quietly
@@ -201,7 +202,11 @@ def test_pieces_and_labels_are_the_tokenizers_own(family: tuple[str, Path]) -> N
     assert ours.source.tolist() == batch["input_ids"].tolist()
     assert ours.source_mask.tolist() == batch["attention_mask"].tolist()
     assert ours.labels.tolist() == batch["labels"].tolist()
-    shifted = model.prepare_decoder_input_ids_from_labels(batch["labels"])
+    if model.config.model_type == "m2m_100":
+        pad, start = model.config.pad_token_id, model.config.decoder_start_token_id
+        shifted = shift_tokens_right(batch["labels"], pad, start)
+    else:
+        shifted = model.prepare_decoder_input_ids_from_labels(batch["labels"])
     # behind the end they differ: ours is cut, theirs goes on with what is not looked at
     seen = ours.labels != IGNORED
     assert ours.decoder_input[seen].tolist() == shifted[seen].tolist()
@@ -261,7 +266,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def config_of(model: Path, **more: Any) -> TrainConfig:
+def config_of(checkpoint: Path, /, **more: Any) -> TrainConfig:
     written = {
         "data": {
             "source_lang": "en",
@@ -269,7 +274,7 @@ def config_of(model: Path, **more: Any) -> TrainConfig:
             "corpora": [{"file": "pairs.tsv"}],
             "dev": [{"file": "pairs.tsv"}],
         },
-        "initialize": {"model": str(model)},
+        "initialize": {"model": str(checkpoint)},
         "stages": [{"steps": 8, "batch_tokens": 100, "learning_rate": 0.01, "warmup_steps": 0}],
         "validation": {"every": 4, "measure": "loss"},
     }
@@ -281,7 +286,8 @@ def test_fine_tuning_leaves_an_ordinary_folder(
 ) -> None:
     name, folder = family
     made = train(config_of(folder), data=data, output=tmp_path / "run", progress=False)
-    figures = [json.loads(line) for line in (tmp_path / "run/run/log.jsonl").open()]
+    log = (tmp_path / "run" / "run" / "log.jsonl").read_text()
+    figures = [json.loads(line) for line in log.splitlines()]
     losses = [one["dev loss"] for one in figures if "dev loss" in one]
     assert losses[-1] < losses[0], "it learns"
     tokenizer, model, batch = theirs(name, made)
@@ -302,3 +308,95 @@ def test_fine_tuning_leaves_an_ordinary_folder(
         assert float(total) / count == pytest.approx(float(model(**batch).loss), abs=1e-5)
     # it can be tuned once more
     train(config_of(made), data=data, output=tmp_path / "again", progress=False)
+
+
+def make(maker: Maker, folder: Path) -> Path:
+    torch.manual_seed(0)
+    tokenizer, model = maker(folder)
+    with quietly():
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.parametrize("maker", [mbart, mt5])
+def test_a_trimmed_vocabulary_changes_no_segmentation(
+    maker: Maker, data: Path, tmp_path: Path
+) -> None:
+    folder = make(maker, tmp_path)
+    # of the second pair nothing is used
+    (data / "pairs.tsv").write_text(f"{ENGLISH[0]}\t{GERMAN[0]}\n{ENGLISH[3]}\t{GERMAN[3]}\n")
+    config = config_of(folder, vocabulary={"source": "encoder"})
+    made = load_translation_checkpoint(
+        train(config, data=data, output=tmp_path / "run", progress=False)
+    )
+    whole = load_translation_checkpoint(folder)
+    assert len(made.codec.tokenizer) < len(whole.codec.tokenizer)  # type: ignore[attr-defined]
+    assert type(made.codec.tokenizer) is type(whole.codec.tokenizer)  # type: ignore[attr-defined]
+    assert len(made.model.get_input_embeddings().weight) == len(made.codec.tokenizer)  # type: ignore[attr-defined]
+    for sentence in (ENGLISH[0], ENGLISH[3]):
+        here, there = (
+            one.codec.tokenizer.convert_ids_to_tokens(one.codec.source([sentence], "en", "de")[0])  # type: ignore[attr-defined]
+            for one in (made, whole)
+        )
+        assert here == there
+    # the weights at the start are the old ones' rows
+    began = load_translation_checkpoint(tmp_path / "run" / "start")
+    names = began.codec.tokenizer.get_vocab()  # type: ignore[attr-defined]
+    old = whole.codec.tokenizer.get_vocab()  # type: ignore[attr-defined]
+    for name in ("</s>", "<pad>", "▁"):
+        torch.testing.assert_close(
+            began.model.get_input_embeddings().weight[names[name]],
+            whole.model.get_input_embeddings().weight[old[name]],
+        )
+    assert began.model.config.pad_token_id == names["<pad>"]
+    assert began.model.config.eos_token_id == names["</s>"]
+
+
+def test_marians_positions_are_a_formula(data: Path, tmp_path: Path) -> None:
+    folder = make(marian, tmp_path)
+    made = train(config_of(folder), data=data, output=tmp_path / "run", progress=False)
+    before, after = (load_translation_checkpoint(one).model for one in (folder, made))
+    name = "model.encoder.embed_positions.weight"
+    torch.testing.assert_close(before.state_dict()[name], after.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("maker", "more", "said"),
+    [
+        (marian, {"model": {"dim": 32}}, "model.dim is 32, and checkpoint .* has 16"),
+        (t5, {"model": {"encoder_layers": 2}}, "model.encoder_layers is 2, .* has 1"),
+        (mbart, {"model": {"max_pieces": 65}}, "model.max_pieces is 65, .* takes 64"),
+        (mbart, {"vocabulary": {"source": "corpus"}}, "knows no other pieces"),
+        (nllb, {"vocabulary": {"source": "encoder"}}, "kind BPE cannot be trimmed"),
+        (m2m100, {"vocabulary": {"source": "encoder"}}, "cannot be trimmed"),
+        (t5, {"model": {"activation_dropout": 0.1}}, "has no such rate"),
+    ],
+)
+def test_what_does_not_fit_the_checkpoint_is_refused(
+    maker: Maker, more: dict[str, Any], said: str, data: Path, tmp_path: Path
+) -> None:
+    config = config_of(make(maker, tmp_path), **more)
+    with pytest.raises(InputError, match=said):
+        train(config, data=data, output=tmp_path / "run", progress=False)
+
+
+def test_parts_of_a_whole_model_cannot_be_chosen(data: Path, tmp_path: Path) -> None:
+    how = {"model": str(make(marian, tmp_path)), "cross_attention": "random"}
+    with pytest.raises(InputError, match=r"initialize\.cross_attention: .* whole encoder-decoder"):
+        train(config_of(tmp_path, initialize=how), data=data, output=tmp_path / "run")
+
+
+def test_a_tag_of_a_corpus_becomes_a_piece(data: Path, tmp_path: Path) -> None:
+    folder = make(mbart50, tmp_path)
+    config = config_of(folder)
+    tagged = {**config.model_dump(), "initialize": {"model": str(folder)}}
+    tagged["data"]["corpora"].append({"file": "pairs.tsv", "tag": "<bt>"})
+    made = load_translation_checkpoint(
+        train(TrainConfig.model_validate(tagged), data=data, output=tmp_path / "run")
+    )
+    number = made.codec.tokenizer.convert_tokens_to_ids("<bt>")  # type: ignore[attr-defined]
+    config = TrainConfig.model_validate(tagged)
+    encoded, _ = encode_corpus(config.data.corpora[1], config.data, made.codec, data)
+    assert all(number in encoded.source[row] for row in range(len(encoded)))
+    assert len(made.model.get_input_embeddings().weight) == number + 1
