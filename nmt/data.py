@@ -110,10 +110,16 @@ def name_of_bitext(bitext: Bitext) -> str:
 
 
 def encode_corpus(
-    corpus: Corpus, settings: DataSettings, codec: Codec, data: Path
+    corpus: Corpus,
+    settings: DataSettings,
+    codec: Codec,
+    data: Path,
+    *,
+    texts: list[tuple[str, str]] | None = None,
 ) -> tuple[EncodedBitext, Cleaning]:
     """Read and encode a corpus; pairs that cannot be learned from are counted and left out.
 
+    :param texts: the pairs that are kept are added to it.
     :raises InputError: if it cannot be read, or nothing of it is left.
     :raises UnknownNameError: if the model does not know its languages.
     """
@@ -136,6 +142,8 @@ def encode_corpus(
             if _is_left_out(pair, source, whole, settings, codec, seen, said):
                 continue
             said.kept += 1
+            if texts is not None:
+                texts.append(pair)
             sources.append(source)
             targets.append(whole)
     if not sources:

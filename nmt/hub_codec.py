@@ -138,9 +138,14 @@ class HubCodec:
         *,
         tag: str | None = None,
     ) -> list[list[int]]:
-        before, after = self._around_source(source_lang, target_lang)
-        before = [*before, *tag_ids(self.tokenizer, tag)]
+        before, after = self.around(source_lang, target_lang, tag=tag)
         return [[*before, *ids, *after] for ids in self._split(sentences)]
+
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
+        before, after = self._around_source(source_lang, target_lang)
+        return [*before, *tag_ids(self.tokenizer, tag)], after
 
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
         self._code("target", target_lang)
@@ -253,19 +258,10 @@ class _MarianCodec(HubCodec):
 class _TextCodec(HubCodec):
     """T5's: the task is said in words before the source (Raffel et al., 2020)."""
 
-    def source(
-        self,
-        sentences: Sequence[str],
-        source_lang: str,
-        target_lang: str,
-        *,
-        tag: str | None = None,
-    ) -> list[list[int]]:
+    def _around_source(self, source_lang: str, target_lang: str) -> tuple[list[int], list[int]]:
         self._code("source", source_lang)
         self._code("target", target_lang)
-        said = self.words(source_lang, target_lang)
-        before = tag_ids(self.tokenizer, tag)
-        return [[*before, *ids, self.end] for ids in self._split([said + one for one in sentences])]
+        return self._split([self.words(source_lang, target_lang)])[0], [self.end]
 
     def words(self, source_lang: str, target_lang: str) -> str:
         """The checkpoint's own words for this direction, or such as it has for others."""

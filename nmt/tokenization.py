@@ -47,6 +47,12 @@ class Codec(Protocol):
         """
         ...
 
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
+        """What the encoder's input has before and after a sentence's own pieces."""
+        ...
+
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
         """The pieces alone, without prefix and end."""
         ...
@@ -108,12 +114,17 @@ class TaggedCodec:
         *,
         tag: str | None = None,
     ) -> list[list[int]]:
+        before, after = self.around(source_lang, target_lang, tag=tag)
+        return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
+
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
         self._check("source", source_lang, self.settings.source_langs)
         self._check("target", target_lang, self.settings.target_langs)
-        before = [self._tags[target_lang]] if self.settings.tags == "source" else []
-        before = [*self._splitter.prefix, *before, *tag_ids(self.tokenizer, tag)]
-        after = self._splitter.suffix
-        return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
+        wanted = [self._tags[target_lang]] if self.settings.tags == "source" else []
+        before = [*self._splitter.prefix, *wanted, *tag_ids(self.tokenizer, tag)]
+        return before, self._splitter.suffix
 
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
         self._check("target", target_lang, self.settings.target_langs)

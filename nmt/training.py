@@ -16,9 +16,9 @@ from bitext.errors import InputError
 from bitext.text import atomic_folder, atomic_write, read_sentences
 from encoders.checkpoint import find_device, quietly
 from encoders.training import processes
-from nmt.batches import BitextBatches
+from nmt.batches import BatchSource, BitextBatches
 from nmt.config import ModelSettings, TrainConfig
-from nmt.data import encode_corpus, read_pairs
+from nmt.data import EncodedBitext, encode_corpus, read_pairs
 from nmt.finetune import (
     PretrainedTranslator,
     check_translator,
@@ -30,6 +30,7 @@ from nmt.hub_codec import HubCodec
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.run import TrainingFolder
+from nmt.sampling import SampledBatches, sampler_of
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
 from nmt.validation import dev_measure
@@ -69,17 +70,16 @@ def train(
             model, codec, report = _prepare(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
-        corpora = [encode_corpus(one, config.data, codec, data) for one in config.data.corpora]
+        texts: list[list[tuple[str, str]]] = [[] for _ in config.data.corpora]
+        corpora = [
+            encode_corpus(one, config.data, codec, data, texts=kept)
+            for one, kept in zip(config.data.corpora, texts, strict=True)
+        ]
         if processes.rank() == 0:
             for _, said in corpora:
                 logger.info("%s", said.sentence())
             _write_json(run.path / "cleaning.json", [asdict(said) for _, said in corpora])
-        batches = BitextBatches(
-            [one for one, _ in corpora],
-            pad=codec.pad,
-            seed=config.seed,
-            temperature=config.data.temperature,
-        )
+        batches = _batches_of(config, codec, [one for one, _ in corpora], texts)
         model.to(place)
         Trainer(
             model,
@@ -114,6 +114,37 @@ def _prepare(
     codec = _codec_of(config, words, encoder)
     model, report = start(config, codec, words, encoder)
     return model, codec, report
+
+
+def _batches_of(
+    config: TrainConfig,
+    codec: TaggedCodec | HubCodec,
+    corpora: list[EncodedBitext],
+    texts: list[list[tuple[str, str]]],
+) -> BatchSource:
+    """Batches of the best segmentations, or of such as are drawn anew in each round.
+
+    :param texts: the pairs of each corpus.
+    """
+    temperature = config.data.temperature
+    sampler = sampler_of(codec.tokenizer, config.vocabulary)
+    if sampler is None:
+        return BitextBatches(corpora, pad=codec.pad, seed=config.seed, temperature=temperature)
+    most = config.data.max_pieces
+    return SampledBatches(
+        corpora,
+        texts,
+        [
+            codec.around(one.source_lang, one.target_lang, tag=named.tag)
+            for one, named in zip(corpora, config.data.corpora, strict=True)
+        ],
+        [codec.frame(one.target_lang) for one in corpora],
+        sampler,
+        pad=codec.pad,
+        seed=config.seed,
+        longest=(min(most, codec.max_source), min(most, codec.max_target)),
+        temperature=temperature,
+    )
 
 
 def check_files(config: TrainConfig, data: Path) -> None:
