@@ -1,0 +1,1 @@
+"""Translation models: initialised from a multilingual language model, trained, searched, exported."""
