@@ -1,1 +1,1 @@
-"""Translation models: initialised from a multilingual language model, trained, searched, exported."""
+"""Machine translation: networks that start from the multilingual model, training, translating."""
