@@ -128,8 +128,16 @@ def write_checkpoint(
         "args": argparse.Namespace(**settings),
         "cfg": None,
         "model": dict(weights),
-        "optimizer_history": [],
-        "extra_state": {},
+        # as if training had just begun; fairseq looks into all of it
+        "optimizer_history": [
+            {
+                "criterion_name": "LabelSmoothedCrossEntropyCriterion",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 0,
+            }
+        ],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "task_state": {},
         "last_optimizer_state": None,
     }

@@ -279,7 +279,7 @@ def transformer_parts(model: Any, source: str, target: str) -> tuple[dict[str, A
         raise InputError("the output layer is not tied to the embedding")
     before = config.model_type == "mbart"
     settings = {
-        "arch": "transformer", "task": "translation", "source_lang": source, "target_lang": target,
+        "arch": "transformer", "task": "translation", "data": ".", "source_lang": source, "target_lang": target,
         "activation_fn": activations[config.activation_function],
         "no_scale_embedding": not config.scale_embedding,
         "layernorm_embedding": True,
