@@ -80,7 +80,9 @@ def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the model, flat, and the languages: of ``args`` (old) or ``cfg`` (since 0.10)."""
     if state.get("args") is not None:
         return _flat(state["args"])
-    parts = state.get("cfg") or {}
+    parts = state.get("cfg")
+    if not parts:
+        return {}
     task, model = (_flat(parts.get(name)) for name in ("task", "model"))
     languages = {name: task.get(name) for name in ("source_lang", "target_lang")}
     return {**languages, **{k: v for k, v in model.items() if v is not None or k not in languages}}
