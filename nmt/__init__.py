@@ -1,0 +1,1 @@
+"""Translation models: started from a multilingual encoder, trained, searched, exported."""
