@@ -87,8 +87,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "retrieval.documents.commands:evaluate_documents",
         "Score aligned documents against gold.",
     ),
+    "evaluate translation": (
+        "nmt.evaluation_commands:evaluate_translation",
+        "Score translations against references.",
+    ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
+    "train": ("nmt.commands:train", "Train a translation model."),
     "inspect": (
         "encoders.inspection.command:inspect",
         "Measure a model's layers; recommend settings.",
@@ -100,7 +105,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
-    "evaluate": "Score alignment, retrieval, mining or documents against gold.",
+    "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
 }
 
 OPTIONS = {

@@ -58,7 +58,7 @@ class ModelKey:
         if self.dtype != AUTO:
             return self
         folder = find_folder(self.name, self.revision)
-        with _LOADING, _reading(self.name):
+        with _LOADING, reading(self.name):
             return replace(self, dtype=automatic_dtype(folder, device))
 
 
@@ -94,7 +94,7 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     key = key.settled()
     device = find_device(key.device)
     folder = find_folder(key.name, key.revision)
-    with _LOADING, _reading(key.name):
+    with _LOADING, reading(key.name):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
         model = _load_encoder(folder, config, DTYPES[key.dtype], key.name)
@@ -121,7 +121,7 @@ def load_for_training(
     """
     folder = find_folder(name, revision)
     masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
-    with _LOADING, _reading(name):
+    with _LOADING, reading(name):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         if type(config) not in masked or config.is_encoder_decoder:
             raise InputError(
@@ -207,7 +207,7 @@ def quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """Loading quietly, and with errors in one sentence."""
     try:
         with quietly():

@@ -1,1 +1,1 @@
-"""Translation models: started from a multilingual encoder, trained, searched, exported."""
+"""Machine translation: networks that start from the multilingual model, training, translating."""

@@ -138,14 +138,14 @@ def test_help_lists_every_command(run: Bitext) -> None:
     for name, (_, text) in cli.COMMANDS.items():
         if " " not in name:
             assert any(line.split() == [name, *text.split()] for line in out.splitlines())
-    assert re.search("  evaluate +Score alignment, retrieval, mining or documents", out)
+    assert re.search("  evaluate +Score alignment, retrieval, mining, documents or translations", out)
 
 
 def test_help_of_a_group_lists_its_commands_only(run: Bitext) -> None:
     code, out, _ = run("evaluate", "--help")
     assert code == 0
     listed = [line.split()[0] for line in out.split("Commands:\n")[1].splitlines()]
-    assert listed == ["alignment", "retrieval", "mining", "documents"]
+    assert listed == ["alignment", "retrieval", "mining", "documents", "translation"]
 
 
 def test_version(run: Bitext) -> None:

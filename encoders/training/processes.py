@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import distributed
@@ -72,6 +73,18 @@ def add_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
+
+
+def add_up(*numbers: float) -> tuple[Any, ...]:
+    """Each number summed over all processes; whole numbers stay whole."""
+    if not _several():
+        return numbers
+    told = torch.tensor(numbers, dtype=torch.float64)
+    if distributed.get_backend() == "nccl":
+        told = told.to(_device())
+    distributed.all_reduce(told)
+    sums = told.tolist()
+    return tuple(type(own)(found) for own, found in zip(numbers, sums, strict=True))
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
@@ -19,6 +19,7 @@ from bitext.errors import InputError, MismatchError
 from bitext.text import atomic_folder, atomic_write
 
 Tensors = dict[str, torch.Tensor]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class RunFolder:
                 "remove it"
             )
 
-    def save(self, place: Place, state: Tensors) -> None:
+    def save(self, place: Any, state: Tensors) -> None:
         """Write a checkpoint in the place of the last one.
 
         :raises InputError: if it cannot be written; the last one is whole then.
@@ -79,13 +80,16 @@ class RunFolder:
             with writing(self.path):
                 (temporary / "place.json").write_text(json.dumps(asdict(place)), encoding="utf-8")
 
-    def load(self, device: torch.device) -> tuple[Place, Tensors] | None:
-        """The last checkpoint, if there is one."""
+    def load(self, device: torch.device, kind: type[Kind]) -> tuple[Kind, Tensors] | None:
+        """The last checkpoint, if there is one.
+
+        :param kind: the dataclass that was saved as its place.
+        """
         folder = self.path / "checkpoint"
         if not (folder / "place.json").is_file():
             return None
-        place = Place(**json.loads((folder / "place.json").read_text(encoding="utf-8")))
-        return place, load_file(folder / "state.safetensors", device=str(device))
+        place = kind(**json.loads((folder / "place.json").read_text(encoding="utf-8")))
+        return place, load_tensors(folder / "state.safetensors", device)
 
     def save_best(self, weights: Tensors) -> None:
         """Keep the weights that did best on the dev data."""
@@ -93,7 +97,7 @@ class RunFolder:
             save_tensors(weights, temporary / "state.safetensors")
 
     def load_best(self, device: torch.device) -> Tensors:
-        return load_file(self.path / "best" / "state.safetensors", device=str(device))
+        return load_tensors(self.path / "best" / "state.safetensors", device)
 
 
 def save_tensors(tensors: Tensors, path: Path) -> None:
@@ -104,6 +108,11 @@ def save_tensors(tensors: Tensors, path: Path) -> None:
     apart = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     with writing(path.parent.parent):
         save_file(apart, path)
+
+
+def load_tensors(path: Path, device: torch.device) -> Tensors:
+    """Read what :func:`save_tensors` wrote."""
+    return load_file(path, device=str(device))
 
 
 @contextmanager

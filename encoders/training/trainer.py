@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -23,6 +20,7 @@ from encoders.objectives.step import Step
 from encoders.training import processes
 from encoders.training.batches import Batch, BatchSource
 from encoders.training.preparation import Streams
+from encoders.training.loop import Interruption, seed_of
 from encoders.training.recipe import Stage, Training
 from encoders.training.run import Log, Place, RunFolder, Tensors
 
@@ -78,7 +76,7 @@ class Trainer:
         self.progress = progress if processes.rank() == 0 else False
         self.log = Log(run.path, tensorboard=training.tensorboard and processes.rank() == 0)
         self._place = Place()
-        self._interrupted = False
+        self._interruption = Interruption()
         self._losses: dict[str, list[float]] = {}
         check_processes(training)
         # all are built before any weight moves: some remember where the model started
@@ -99,7 +97,7 @@ class Trainer:
 
         :raises KeyboardInterrupt: after Ctrl-C, once the step is done and a checkpoint is written.
         """
-        found = self.run.load(self.network.device)
+        found = self.run.load(self.network.device, Place)
         state: Tensors = {}
         if found is not None:
             self._place, state = found
@@ -110,7 +108,7 @@ class Trainer:
                 self.log.forget_after(self._place.stage, self._place.step, names, before)
             logger.info("going on from stage %d, step %d", self._place.stage, self._place.step)
         self.network.model.train()
-        with self._saving_on_interrupt():
+        with self._interruption.awaited():
             for number in range(self._place.stage, len(self.training.stages)):
                 if number > self._place.stage:
                     self._place = Place(stage=number)
@@ -158,7 +156,7 @@ class Trainer:
                     rate = processes.world() * pieces / (time.monotonic() - began)
                     self._write_log(running, {"pieces/s": rate, "learning rate": _rate(running)})
                 ended = self._measure(running, last)
-                stop = processes.any_process(self._interrupted)
+                stop = processes.any_process(self._interruption.asked)
                 if last or ended or stop or (step + 1) % self.training.checkpoint_steps == 0:
                     self._save(running)
                 if stop:
@@ -337,25 +335,6 @@ class Trainer:
         state = {f"model.{k}": v for k, v in self.network.model.state_dict().items()}
         return state | {f"additions.{k}": v for k, v in self.network.additions.state_dict().items()}
 
-    @contextmanager
-    def _saving_on_interrupt(self) -> Iterator[None]:
-        """Ctrl-C and a polite kill end the run after the present step; a second one at once."""
-
-        def note(number: int, frame: Any) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        try:
-            before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread, where no signal arrives
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 @dataclass(frozen=True, slots=True)
 class _Micro:
@@ -428,11 +407,6 @@ def schedule(step: int, stage: Stage) -> float:
     if step < stage.warmup_steps:
         return (step + 1) / stage.warmup_steps
     return max(0.0, (stage.steps - step) / max(1, stage.steps - stage.warmup_steps))
-
-
-def seed_of(*numbers: int) -> int:
-    """A seed made of the run's seed and what is to be random."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _active(running: _Running, step: int) -> list[str]:
