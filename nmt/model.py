@@ -105,6 +105,10 @@ def _untied(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return state
 
 
+MAX_PIECES = 256
+"""Of a sentence, special ones included, where nothing else is said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The size of a network."""
@@ -116,7 +120,7 @@ class Shape:
     encoder_layers: int = 4
     decoder_layers: int = 4
     activation: str = "gelu"
-    max_pieces: int = 256
+    max_pieces: int = MAX_PIECES
     dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0

@@ -20,7 +20,7 @@ from nmt.batches import BitextBatches
 from nmt.config import ModelSettings, TrainConfig
 from nmt.data import encode_corpus, read_pairs
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
-from nmt.model import Shape, build_network, save_translation_checkpoint
+from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.run import TrainingFolder
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
@@ -136,7 +136,7 @@ def _shape_of(settings: ModelSettings, pieces: int, encoder: PretrainedEncoder |
         "encoder_layers": encoder.layers,
         "decoder_layers": encoder.layers,
         "activation": str(encoder.config.hidden_act),
-        "max_pieces": min(Shape.max_pieces, encoder.positions),
+        "max_pieces": min(MAX_PIECES, encoder.positions),
     }
     return Shape(pieces=pieces, **(theirs | known))
 
