@@ -34,12 +34,14 @@ class SearchSettings(Strict):
     no_repeat_ngram: NonNegativeInt = 0
     """No run of so many pieces comes twice; 0 allows it."""
     n_best: PositiveInt = 1
+    early_stopping: bool = False
+    """Stop when as many hypotheses have ended as there are beams, without a look at the others."""
     max_length: PositiveInt | None = None
     """Pieces a hypothesis may have, its end included; at most, and by default, the model's."""
     max_length_ratio: PositiveFloat | None = None
     """The same, for each piece of the source."""
     sample: bool = False
-    """Draw pieces by their probability instead of searching for the best."""
+    """Draw pieces by their probability instead of searching for the best; beam_size has no say."""
     temperature: PositiveFloat = 1.0
     top_k: NonNegativeInt = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -105,4 +107,5 @@ def _begin(batch: Batch, how: SearchSettings, end: int, forbidden: Sequence[int]
         return Samples(batch, rules, how.n_best, draw)
     if how.beam_size == 1:
         return Greedy(batch, rules)
-    return Beams(batch, rules, how.beam_size, how.n_best)
+    early = how.early_stopping
+    return Beams(batch, rules, how.beam_size, n_best=how.n_best, early_stopping=early)
