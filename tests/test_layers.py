@@ -28,6 +28,7 @@ PLACES = {
     "faiss": ("retrieval/index/",),
     "openvino": ("encoders/int8.py",),
     "sacrebleu": ("nmt/evaluate.py",),
+    "ctranslate2": ("nmt/interop/ctranslate2.py",),
     "ray": tuple(f"{room}/distributed.py" for room in ROOMS),
     "torch": tuple(f"{room}/" for room in ROOMS if room != "bitext"),
     "transformers": ("encoders/", "nmt/"),
