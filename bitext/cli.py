@@ -98,6 +98,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
     "train": ("nmt.commands:train", "Train a translation model."),
+    "translate": ("nmt.translation_commands:translate", "Translate sentences."),
+    "export": (
+        "nmt.translation_commands:export",
+        "Write a translation model for CTranslate2, or in another precision.",
+    ),
     "inspect": (
         "encoders.inspection.command:inspect",
         "Measure a model's layers; recommend settings.",
