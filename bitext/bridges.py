@@ -12,10 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from bitext.types import SentencePair
+    from bitext.types import Alignment, SentencePair
 
 Coverage = Callable[["Sequence[SentencePair]"], "list[float]"]
 """How much of both sides of each pair of raw text is surely translated, 0 to 1."""
+
+Links = Callable[["Sequence[SentencePair]"], "list[Alignment]"]
+"""The word links of each pair."""
 
 
 def coverage_by(encoder: Any) -> Coverage:
@@ -38,3 +41,11 @@ def similarity_by(encoder: Any, margin: str = "absolute") -> Similarity:
     """
     made = import_module("retrieval.filters.similarity").similarity(encoder, margin)
     return cast("Similarity", made)
+
+
+def links_by(encoder: Any) -> Links:
+    """Word alignment by a model and its own method.
+
+    :param encoder: an :class:`encoders.encoder.Encoder`.
+    """
+    return cast("Links", import_module("aligners.evidence").links(encoder))
