@@ -19,6 +19,7 @@ from encoders.training import processes
 from nmt.batches import BitextBatches
 from nmt.config import ModelSettings, TrainConfig
 from nmt.data import encode_corpus, read_pairs
+from nmt.fusion import begin_fused
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.run import TrainingFolder
@@ -58,10 +59,7 @@ def train(
     with processes.together(place):
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)
-            encoder = _encoder_of(config)
-            words = _prepare_vocabulary(config, encoder, data, run.path)
-            codec = _codec_of(config, words, encoder)
-            model, report = start(config, codec, words, encoder)
+            codec, model, report = _begin(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
         corpora = [encode_corpus(one, config.data, codec, data) for one in config.data.corpora]
@@ -88,6 +86,19 @@ def train(
         if processes.rank() == 0:
             save_translation_checkpoint(output / "model", model, codec, beside=report.write)
     return output / "model"
+
+
+def _begin(config: TrainConfig, data: Path, folder: Path) -> tuple[TaggedCodec, Any, Report]:
+    """The codec, the network that training begins with, and where its tensors came from.
+
+    :param folder: keeps the vocabulary, for the next try of this run.
+    """
+    if config.fuse is not None:
+        return begin_fused(config, config.fuse, _texts(config, data))
+    encoder = _encoder_of(config)
+    words = _prepare_vocabulary(config, encoder, data, folder)
+    codec = _codec_of(config, words, encoder)
+    return codec, *start(config, codec, words, encoder)
 
 
 def check_files(config: TrainConfig, data: Path) -> None:
