@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 
 from bitext.errors import InputError
-from bitext.text import atomic_folder, atomic_write
+from bitext.text import atomic_folder, atomic_write, read_sentences
 from encoders.checkpoint import find_device
 from encoders.training import processes
 from nmt.batches import BitextBatches
@@ -103,10 +103,11 @@ def _begin(config: TrainConfig, data: Path, folder: Path) -> tuple[TaggedCodec, 
 
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
-    for one in [*config.data.corpora, *config.data.dev]:
-        for name in (one.file, one.source, one.target):
-            if name is not None and not (data / name).is_file():
-                raise InputError(f"no such file: {data / name}")
+    bitext = [*config.data.corpora, *config.data.dev]
+    named = [name for one in bitext for name in (one.file, one.source, one.target)]
+    for name in [*named, *config.vocabulary.text]:
+        if name is not None and not (data / name).is_file():
+            raise InputError(f"no such file: {data / name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +236,12 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences of all corpora, both sides."""
+    """The sentences that the vocabulary is made for: all corpora, both sides, and more text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
+    for name in config.vocabulary.text:
+        for line in read_sentences(data / name):
+            yield from line.split("\t")
 
 
 def _write_json(path: Path, what: Any) -> None:
