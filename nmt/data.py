@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from bitext.errors import InputError
 from bitext.text import read_bitext, read_parallel
 from bitext.types import SentencePair
 from nmt.config import Bitext, Corpus, DataSettings
-from nmt.tokenization import Codec
+from nmt.tokenization import Codec, TaggedCodec
 
 _CHUNK = 20_000
 
@@ -125,9 +125,10 @@ def encode_corpus(
     targets: list[list[int]] = []
     seen: set[int] = set()
     wanted = islice(read_pairs(corpus, data), corpus.first)
-    before = "" if corpus.tag is None else f"{corpus.tag} "
     while chunk := list(islice(wanted, _CHUNK)):
-        encoded = codec.source([before + source for source, _ in chunk], source_lang, target_lang)
+        encoded = codec.source([source for source, _ in chunk], source_lang, target_lang)
+        if corpus.tag is not None:  # in the text it would be ordinary pieces
+            encoded = [_tagger(codec)(source, corpus.tag) for source in encoded]
         pieces = codec.target([target for _, target in chunk], target_lang)
         for pair, source, target in zip(chunk, encoded, pieces, strict=True):
             said.pairs += 1
@@ -143,6 +144,12 @@ def encode_corpus(
         Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang, corpus.weight
     )
     return encoded_corpus, said
+
+
+def _tagger(codec: Codec) -> Callable[[list[int], str], list[int]]:
+    if isinstance(codec, TaggedCodec):
+        return codec.tagged
+    raise InputError("data.corpora.tag is for models of bitext's own; leave it out")
 
 
 def _is_left_out(

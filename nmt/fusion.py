@@ -36,7 +36,6 @@ def begin_fused(
     base = load_translation_checkpoint(str(config.initialize.model), revision=config.initialize.revision)
     codec = base.codec
     assert isinstance(codec, TaggedCodec)
-    _check_tags(config, codec)
     share = gives_back(codec.tokenizer, texts)
     if share < _LOSSLESS:
         raise InputError(
@@ -77,13 +76,6 @@ def set_dropout(network: Any, settings: ModelSettings) -> None:
             if isinstance(getattr(module, own, None), float):
                 if is_attention == (name == "attention_dropout"):
                     setattr(module, own, rate)
-
-
-def _check_tags(config: TrainConfig, codec: TaggedCodec) -> None:
-    known = codec.tokenizer.get_vocab()
-    for corpus in config.data.corpora:
-        if corpus.tag is not None and corpus.tag not in known:
-            raise InputError(f"data.corpora: the fused model has no piece for the tag {corpus.tag}")
 
 
 def _report_of(

@@ -92,6 +92,17 @@ class TaggedCodec:
         after = self._splitter.suffix
         return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
 
+    def tagged(self, source: Sequence[int], tag: str) -> list[int]:
+        """A source with a special piece before its sentence, such as ``<bt>``.
+
+        :raises UnknownNameError: if the vocabulary has no such special piece.
+        """
+        own = self.tokenizer.get_added_vocab()
+        if tag not in own:
+            raise UnknownNameError(choose_from("tag", tag, own))
+        first = len(self._splitter.prefix)
+        return [*source[:first], int(own[tag]), *source[first:]]
+
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
         self._check("target", target_lang, self.settings.target_langs)
         return [list(one.ids) for one in self._splitter.texts(sentences)]
