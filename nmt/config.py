@@ -184,7 +184,9 @@ class TrainConfig(Strict):
         free = {"initialize": {"model", "revision"}, "model": DROPOUTS, "vocabulary": set[str]()}
         for section, names in free.items():
             for name in sorted(getattr(self, section).model_fields_set - names):
-                raise ValueError(f"{section}.{name} is that of the model that is fused; leave it out")
+                raise ValueError(
+                    f"{section}.{name} is that of the model that is fused; leave it out"
+                )
         return self
 
 

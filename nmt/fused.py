@@ -329,17 +329,20 @@ def unpack(
     return packed[:, :length, :dim], packed[:, length:, :features]
 
 
-def fuse(base: Any, fusion: Fusion, *, seed: int) -> FusedForConditionalGeneration:
+def fuse(
+    base: Any, fusion: Fusion, *, seed: int, **dropout: float
+) -> FusedForConditionalGeneration:
     """A trained translation network with new attention to a frozen encoder's features.
 
     :param base: of BART's shape; it is not changed.
+    :param dropout: rates that are not to be the base's, by their names in its config.
     :raises InputError: if it is of another shape, or fused already.
     """
     if type(base) is not transformers.BartForConditionalGeneration:
         raise InputError(
             f"only a model of bitext's own shape can be fused, got a {base.config.model_type} one"
         )
-    config = FusedConfig(fuse=fusion.model_dump(), **base.config.to_dict())
+    config = FusedConfig(fuse=fusion.model_dump(), **{**base.config.to_dict(), **dropout})
     config.architectures = None
     torch.manual_seed(seed)
     model = FusedForConditionalGeneration(config)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitext.errors import InputError
 from encoders.registry import default_registry
-from nmt.config import DROPOUTS, FuseSettings, ModelSettings, TrainConfig
+from nmt.config import DROPOUTS, FuseSettings, TrainConfig
 from nmt.fused import Fusion, fuse
 from nmt.initialize import Report
 from nmt.model import TranslationCheckpoint, load_translation_checkpoint
@@ -33,7 +33,9 @@ def begin_fused(
     :raises InputError: if the model is of another shape, or its pieces lose the text.
     :raises UnknownNameError: if the encoder has no such layer.
     """
-    base = load_translation_checkpoint(str(config.initialize.model), revision=config.initialize.revision)
+    base = load_translation_checkpoint(
+        str(config.initialize.model), revision=config.initialize.revision
+    )
     codec = base.codec
     assert isinstance(codec, TaggedCodec)
     share = gives_back(codec.tokenizer, texts)
@@ -43,8 +45,8 @@ def begin_fused(
             "sentences, and the frozen encoder reads what they spell; fuse a model whose "
             "vocabulary was made of the corpus"
         )
-    network = fuse(base.model, _fusion_of(how), seed=config.seed)
-    set_dropout(network, config.model)
+    asked = {name: getattr(config.model, name) for name in DROPOUTS & config.model.model_fields_set}
+    network = fuse(base.model, _fusion_of(how), seed=config.seed, **asked)
     network.requires_grad_(True)
     network.read_with(codec.text, memory=how.memory * _MEBIBYTE)
     report = _report_of(network, base, config, how)
@@ -63,19 +65,6 @@ def _fusion_of(how: FuseSettings) -> Fusion:
         dim=encoder.dim,
         drop_net=how.drop_net,
     )
-
-
-def set_dropout(network: Any, settings: ModelSettings) -> None:
-    """Change the rates of dropout that are asked for, and leave the others what they were."""
-    asked = {name: getattr(settings, name) for name in DROPOUTS & settings.model_fields_set}
-    network.config.update(asked)
-    for module in network.modules():
-        for name, rate in asked.items():
-            own = "dropout" if name == "attention_dropout" else name
-            is_attention = hasattr(module, "k_proj")
-            if isinstance(getattr(module, own, None), float):
-                if is_attention == (name == "attention_dropout"):
-                    setattr(module, own, rate)
 
 
 def _report_of(

@@ -19,7 +19,14 @@ from encoders.training.run import Log, Tensors
 from nmt.batches import Batch, BatchSource
 from nmt.config import Stage, TrainConfig
 from nmt.loss import loss_of
-from nmt.optimization import MovingAverage, WorkingCopy, build_optimizer, freeze, schedule, set_modes
+from nmt.optimization import (
+    MovingAverage,
+    WorkingCopy,
+    build_optimizer,
+    freeze,
+    schedule,
+    set_modes,
+)
 from nmt.run import TrainingFolder
 
 logger = logging.getLogger(__name__)

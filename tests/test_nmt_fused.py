@@ -117,9 +117,7 @@ def test_attention_is_the_mean_of_both(model: Any) -> None:
 @pytest.mark.parametrize(
     ("drop_net", "alone"), [(0.0, 0.0), (0.25, 0.25), (0.5, 0.5)], ids=["never", "half", "always"]
 )
-def test_drop_net_takes_one_alone(
-    drop_net: float, alone: float, base: Any, fusion: Fusion
-) -> None:
+def test_drop_net_takes_one_alone(drop_net: float, alone: float, base: Any, fusion: Fusion) -> None:
     one = fuse(base, fusion.model_copy(update={"drop_net": drop_net}), seed=1)
     attention: Any = one.get_decoder().layers[0].encoder_attn.train()
     torch.manual_seed(1)

@@ -41,9 +41,7 @@ def test_it_is_torchs(smoothing: float, rows: int, has_bias: bool) -> None:
         logits[0], labels[0], ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
     )
     torch.testing.assert_close(own, theirs)
-    for mine, other in zip(
-        wanted, torch.autograd.grad(3 * theirs, [hidden, weight]), strict=True
-    ):
+    for mine, other in zip(wanted, torch.autograd.grad(3 * theirs, [hidden, weight]), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
 
 
