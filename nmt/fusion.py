@@ -24,11 +24,11 @@ _MEBIBYTE = 2**20
 
 def begin_fused(
     config: TrainConfig, how: FuseSettings, texts: Iterable[str]
-) -> tuple[TaggedCodec, Any, Report]:
+) -> tuple[Any, TaggedCodec, Report]:
     """The model of ``initialize.model`` with new attention to a frozen encoder's features.
 
     :param texts: that it will be trained on, both sides.
-    :return: its codec, the network, and where its tensors came from.
+    :return: the network, its codec, and where its tensors came from.
     :raises ModelNotFoundError: if model or encoder are not on this machine.
     :raises InputError: if the model is of another shape, or its pieces lose the text.
     :raises UnknownNameError: if the encoder has no such layer.
@@ -37,7 +37,8 @@ def begin_fused(
         str(config.initialize.model), revision=config.initialize.revision
     )
     codec = base.codec
-    assert isinstance(codec, TaggedCodec)
+    if not isinstance(codec, TaggedCodec):
+        raise InputError(f"model '{config.initialize.model}' is not one of bitext's own shape")
     share = gives_back(codec.tokenizer, texts)
     if share < _LOSSLESS:
         raise InputError(
@@ -51,7 +52,7 @@ def begin_fused(
     network.read_with(codec.text, memory=how.memory * _MEBIBYTE)
     report = _report_of(network, base, config, how)
     logger.info("%s", report.summary())
-    return codec, network, report
+    return network, codec, report
 
 
 def _fusion_of(how: FuseSettings) -> Fusion:

@@ -16,6 +16,7 @@ from encoders.checkpoint import DTYPES, find_device, quietly, reading
 from encoders.hub import find_folder, fingerprint
 from encoders.training.run import writing
 from nmt.fused import FusedConfig, write_note
+from nmt.hub_codec import HubCodec, codec_of
 from nmt.tokenization import Codec, TaggedCodec, read_settings
 
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -56,13 +57,10 @@ def load_translation_checkpoint(
         model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(
             folder, config=config, dtype=DTYPES[dtype], use_safetensors=True, **_SAFELY
         )
-    settings = read_settings(folder)
-    if settings is None:
-        raise InputError(f"model '{name}' has no translation.json, which names its languages")
+    codec = codec_of(str(name), tokenizer, config, read_settings(folder))
     model.eval().to(place)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    codec = TaggedCodec(tokenizer, settings)
     if isinstance(config, FusedConfig):
         model.read_with(codec.text)
     return TranslationCheckpoint(folder, model, codec, fingerprint(folder))
@@ -71,7 +69,7 @@ def load_translation_checkpoint(
 def save_translation_checkpoint(
     folder: Path,
     model: Any,
-    codec: TaggedCodec,
+    codec: TaggedCodec | HubCodec,
     *,
     weights: dict[str, torch.Tensor] | None = None,
     beside: Callable[[Path], None] | None = None,
@@ -97,12 +95,12 @@ def save_translation_checkpoint(
 
 def _untied(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Every tensor once and apart, but for those that ``transformers`` ties when it loads."""
-    tied = {name for name in weights if name.endswith(("embed_tokens.weight", "lm_head.weight"))}
+    tied = {name: root for name, root in model.all_tied_weights_keys.items() if root in weights}
     seen: set[int] = set()
     state: dict[str, torch.Tensor] = {}
     for name, tensor in weights.items():
-        if name in tied and "model.shared.weight" in weights:
-            state[name] = weights["model.shared.weight"]
+        if name in tied:
+            state[name] = weights[tied[name]]
         elif tensor.data_ptr() in seen:
             state[name] = tensor.clone()
         else:

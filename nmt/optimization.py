@@ -13,7 +13,7 @@ from torch import nn
 
 from nmt.config import Part, Stage
 
-_LAYER = re.compile(r"\.(encoder|decoder)\.layers\.(\d+)\.")
+_LAYER = re.compile(r"\.(encoder|decoder)\.(?:layers|block)\.(\d+)\.")
 
 
 def part_of(name: str) -> Part:
@@ -34,8 +34,9 @@ def frozen_parts(stage: Stage, step: int) -> frozenset[Part]:
 def freeze(model: nn.Module, stage: Stage, step: int) -> None:
     """Let move what moves at this step of the stage, and nothing else."""
     frozen = frozen_parts(stage, step)
+    fixed = fixed_parameters(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) not in frozen)
+        parameter.requires_grad_(part_of(name) not in frozen and name not in fixed)
 
 
 def set_modes(model: Any, stage: Stage, step: int) -> None:
@@ -49,6 +50,15 @@ def set_modes(model: Any, stage: Stage, step: int) -> None:
             module.train("cross_attention" not in frozen)
 
 
+def fixed_parameters(model: nn.Module) -> set[str]:
+    """Names of weights that are a formula and never saved: Marian's sinusoidal positions."""
+    return {
+        f"{name}.weight"
+        for name, one in model.named_modules()
+        if "Sinusoidal" in type(one).__name__
+    }
+
+
 def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter, 2019); biases and normalisations do not decay.
 
@@ -57,11 +67,11 @@ def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> 
     :param new: names of parameters that were not pretrained.
     """
     layers = count_layers(model)
-    fresh = frozenset(new)
+    fresh, fixed = frozenset(new), fixed_parameters(model)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         part = part_of(name)
-        if part in stage.freeze and not stage.thaw_step:
+        if name in fixed or (part in stage.freeze and not stage.thaw_step):
             continue
         rate = stage.rates.get(part, 1.0) * stage.layer_decay ** depth_of(name, layers)
         if name in fresh:

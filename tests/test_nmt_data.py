@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitext.errors import InputError, UnknownNameError
+from bitext.errors import InputError
 from nmt.batches import IGNORED, BitextBatches, Row, cut, make_batch
 from nmt.config import Bitext, Corpus, DataSettings
 from nmt.data import EncodedBitext, Pieces, encode_corpus, read_pairs
-from nmt.tokenization import TaggedCodec, TranslationSettings
+from nmt.tokenization import Frame, TaggedCodec, TranslationSettings
 from nmt.vocabulary import add_tags, train_vocabulary
 
 
@@ -25,14 +25,24 @@ class Letters:
     languages = ("de", "en")
     max_source = max_target = 20
 
-    def source(self, texts: Sequence[str], source_lang: str, target_lang: str) -> list[list[int]]:
+    def source(
+        self, texts: Sequence[str], source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> list[list[int]]:
         return [[*map(ord, text), self.end] for text in texts]
+
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
+        return [], [self.end]
 
     def target(self, texts: Sequence[str], target_lang: str) -> list[list[int]]:
         return [list(map(ord, text)) for text in texts]
 
     def prefix(self, target_lang: str) -> list[int]:
         return [self.end]
+
+    def frame(self, target_lang: str) -> Frame:
+        return Frame([self.end], [self.end], 1)
 
     def text(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))
@@ -105,8 +115,6 @@ def test_a_corpus_is_tagged_by_one_piece(write: Callable[..., Path]) -> None:
     tagged, _ = encode_corpus(Corpus(file="a.tsv", tag="<bt>"), settings(), codec, folder)
     plain, _ = encode_corpus(Corpus(file="a.tsv"), settings(), codec, folder)
     assert tagged.source[0].tolist() == [0, tag, *plain.source[0][1:].tolist()]
-    with pytest.raises(UnknownNameError, match="unknown tag '<xy>'"):
-        encode_corpus(Corpus(file="a.tsv", tag="<xy>"), settings(), codec, folder)
 
 
 def corpus_of(size: int, *, seed: int = 0, weight: float = 1.0) -> EncodedBitext:

@@ -163,6 +163,6 @@ def test_tags(tokenizer: Any) -> None:
     assert given.prefix("de") == [2, german]
     assert given.source(["house"], "en", "de") == codec_of(own).source(["house"], "en", "de")
     # a tag of a corpus is one piece, behind the start, and is not read out
-    tagged = given.tagged(given.source(["house"], "en", "de")[0], "<bt>")
+    (tagged,) = given.source(["house"], "en", "de", tag="<bt>")
     assert tagged[:2] == [0, made]
     assert given.text(tagged) == "house"
