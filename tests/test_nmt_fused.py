@@ -17,9 +17,11 @@ from nmt.batches import BitextBatches
 from nmt.config import FuseSettings, TrainConfig
 from nmt.data import EncodedBitext, Pieces
 from nmt.fused import MODEL_TYPE, FrozenReader, Fusion, fuse, mask_of, pack, unpack
+from nmt.interop.ctranslate2 import export_ctranslate2
 from nmt.loss import loss_of
 from nmt.model import (
     Shape,
+    TranslationCheckpoint,
     build_network,
     load_translation_checkpoint,
     save_translation_checkpoint,
@@ -27,6 +29,7 @@ from nmt.model import (
 from nmt.optimization import WorkingCopy
 from nmt.tokenization import TaggedCodec, TranslationSettings
 from nmt.training import train
+from nmt.translator import TranslationModel
 from nmt.vocabulary import train_vocabulary
 
 SENTENCES = ["the house is small", "a cat sleeps in the old house and the garden", "the cat"]
@@ -277,3 +280,19 @@ def test_a_run_from_a_trained_model(
     trained = loaded.model.get_parameter(min(new))
     assert not torch.equal(trained, started.get_parameter(min(new)))
     assert isinstance(loaded.model, transformers.BartForConditionalGeneration)
+
+
+def test_it_translates_through_our_search_as_generate_does(model: Any, codec: TaggedCodec) -> None:
+    translator = TranslationModel.of(model, codec)
+    how = {"beam_size": 3, "max_length": 11}
+    found = translator.translate(SENTENCES, **how)
+    written = model.generate(
+        **sources(codec, SENTENCES), num_beams=3, do_sample=False, max_length=12
+    )
+    assert [one[0].text for one in found] == [codec.text(row) for row in written.tolist()]
+
+
+def test_it_is_not_exported(model: Any, codec: TaggedCodec, tmp_path: Path) -> None:
+    checkpoint = TranslationCheckpoint(tmp_path / "own", model, codec, "")
+    with pytest.raises(InputError, match="own' is fused with a frozen encoder, which CTranslate2"):
+        export_ctranslate2(checkpoint, tmp_path / "exported")
