@@ -16,12 +16,14 @@ from bitext.errors import InputError
 from bitext.text import atomic_folder, atomic_write
 from encoders.checkpoint import find_device
 from encoders.training import processes
-from nmt.batches import BitextBatches
 from nmt.config import ModelSettings, TrainConfig
-from nmt.data import encode_corpus, read_pairs
+from nmt.data import read_pairs
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
+from nmt.mixture import Mixture
+from nmt.monolingual import read_text
 from nmt.run import TrainingFolder
+from nmt.tasks import read_learned, sources_of
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
 from nmt.validation import dev_measure
@@ -64,17 +66,12 @@ def train(
             model, report = start(config, codec, words, encoder)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
-        corpora = [encode_corpus(one, config.data, codec, data) for one in config.data.corpora]
+        learned = read_learned(config, codec, data)
         if processes.rank() == 0:
-            for _, said in corpora:
+            for said in learned.cleaning:
                 logger.info("%s", said.sentence())
-            _write_json(run.path / "cleaning.json", [asdict(said) for _, said in corpora])
-        batches = BitextBatches(
-            [one for one, _ in corpora],
-            pad=codec.pad,
-            seed=config.seed,
-            temperature=config.data.temperature,
-        )
+            _write_json(run.path / "cleaning.json", [asdict(said) for said in learned.cleaning])
+        batches = Mixture(config.stages, [sources_of(one, learned, config) for one in config.stages])
         model.to(place)
         Trainer(
             model,
@@ -92,10 +89,12 @@ def train(
 
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
-    for one in [*config.data.corpora, *config.data.dev]:
-        for name in (one.file, one.source, one.target):
-            if name is not None and not (data / name).is_file():
-                raise InputError(f"no such file: {data / name}")
+    bitext = [*config.data.corpora, *config.data.dev]
+    names = [name for one in bitext for name in (one.file, one.source, one.target)]
+    names += [one.file for one in [*config.data.monolingual, *config.data.dev_monolingual]]
+    for name in names:
+        if name is not None and not (data / name).is_file():
+            raise InputError(f"no such file: {data / name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,8 @@ def _languages(config: TrainConfig) -> tuple[list[str], list[str]]:
     every = [*data.corpora, *data.dev]
     sources = {one.source_lang or data.source_lang for one in every}
     targets = {one.target_lang or data.target_lang for one in every}
-    return sorted(sources), sorted(targets)
+    spoken = {one.lang for one in [*data.monolingual, *data.dev_monolingual]}
+    return sorted(sources | spoken), sorted(targets | spoken)
 
 
 def _tags(config: TrainConfig) -> str:
@@ -224,9 +224,11 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences of all corpora, both sides."""
+    """The sentences of all corpora, both sides, and of the monolingual text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
+    for text in config.data.monolingual:
+        yield from read_text(text, data)
 
 
 def _write_json(path: Path, what: Any) -> None:
