@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.training.loop import seed_of
-from nmt.batches import Batch, BitextBatches, Plan, Row, make_batch
+from nmt.batches import Batch, BitextBatches, Plan, Row, cut, make_batch
 from nmt.monolingual import EncodedText
 from nmt.noise import MbartNoise, Noise
 
@@ -64,6 +64,13 @@ class DenoisingBatches(BitextBatches):
             [one.prefix for one in copies],
             pad=self.pad,
         )
+
+    def once(self, tokens: int) -> Iterator[Batch]:
+        """Batches that go through every text once, with the same noise each time."""
+        rows = [Row(c, k) for c, corpus in enumerate(self.corpora) for k in range(len(corpus))]
+        lengths = np.array([self._lengths(row) for row in rows])
+        for number, plan in enumerate(cut(lengths, tokens, np.random.default_rng(self._seed))):
+            yield self.build(NoisyPlan(seed_of(self._seed, number), [rows[k] for k in plan]))
 
     def _noisy(self, row: Row, random: np.random.Generator) -> NDArray[np.int32]:
         """A whole encoder input."""

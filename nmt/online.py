@@ -174,9 +174,12 @@ class OnlineBackTranslation(BatchSource):
             how,
             codec=self._codec,
             forbidden=self._forbidden,
+            together=True,
         )
 
     def _figures(self, rows: Sequence[Row], found: Sequence[Sequence[int]]) -> dict[str, float]:
+        if not rows:
+            return {}
         texts = [self._texts[row.corpus].pieces(row.pair).tolist() for row in rows]
         written = max(1, sum(map(len, found)))
         same = sum(copied(text, ids) for text, ids in zip(texts, found, strict=True))
@@ -200,17 +203,19 @@ def translate_ahead(
     *,
     codec: Codec,
     forbidden: Sequence[int] = (),
+    together: bool = False,
 ) -> list[list[int]]:
-    """The best translation's pieces of each source; of several processes, each does its share.
+    """The pieces of the best translation of each source.
 
     :param model: in any mode, which it keeps.
     :param sources: whole encoder inputs.
     :param given: what each decoder is given.
     :param limits: most pieces of each translation; what is longer ends there.
+    :param together: each process does a share; all must call it then.
     """
     lengths = np.array([[len(one), 0] for one in sources]).reshape(-1, 2)
     batches = cut(lengths, AHEAD_TOKENS, np.random.default_rng(0)) if len(sources) else []
-    own = batches[processes.rank() :: processes.world()]
+    own = batches[processes.rank() :: processes.world()] if together else batches
     longest = max(limits, default=0)
     # number of the source, length, pieces: rows that processes can exchange
     told = np.zeros((sum(map(len, own)), 2 + longest), dtype=np.int64)
@@ -227,9 +232,11 @@ def translate_ahead(
             told[at, 2 : 2 + len(ids)] = ids
             at += 1
     model.train(training)
-    everyones = processes.gather_rows(torch.from_numpy(told).to(model.device)).cpu().tolist()
+    rows = torch.from_numpy(told)
+    if together:
+        rows = processes.gather_rows(rows.to(model.device)).cpu()
     translations: list[list[int]] = [[] for _ in sources]
-    for number, length, *ids in everyones:
+    for number, length, *ids in rows.tolist():
         translations[number] = ids[:length]
     return translations
 
