@@ -87,6 +87,7 @@ class VocabularySettings(Strict):
 
     source: Literal["auto", "corpus", "encoder"] = "auto"
     size: Positive = 8000  # pieces of a vocabulary that is made of the corpus
+    text: list[str] = Field([])  # more files, of sentences or bitext, that it is made for
     min_count: Positive = 1  # how often the text has a piece of the encoder's that is kept
     sampling: Share = 0.0  # how far segmentations are random: 1 / this is Kudo's alpha
     tags: Literal["auto", "none", "source", "decoder"] = "auto"

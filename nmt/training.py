@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 
 from bitext.errors import InputError
-from bitext.text import atomic_folder, atomic_write
+from bitext.text import atomic_folder, atomic_write, read_sentences
 from encoders.checkpoint import find_device
 from encoders.training import processes
 from nmt.config import ModelSettings, TrainConfig
@@ -90,9 +90,9 @@ def train(
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
     bitext = [*config.data.corpora, *config.data.dev]
-    names = [name for one in bitext for name in (one.file, one.source, one.target)]
-    names += [one.file for one in [*config.data.monolingual, *config.data.dev_monolingual]]
-    for name in names:
+    named = [name for one in bitext for name in (one.file, one.source, one.target)]
+    named += [one.file for one in [*config.data.monolingual, *config.data.dev_monolingual]]
+    for name in [*named, *config.vocabulary.text]:
         if name is not None and not (data / name).is_file():
             raise InputError(f"no such file: {data / name}")
 
@@ -224,11 +224,14 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences of all corpora, both sides, and of the monolingual text."""
+    """The sentences that the vocabulary is made for: all that is learned from, and more text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
     for text in config.data.monolingual:
         yield from read_text(text, data)
+    for name in config.vocabulary.text:
+        for line in read_sentences(data / name):
+            yield from line.split("\t")
 
 
 def _write_json(path: Path, what: Any) -> None:
