@@ -189,7 +189,6 @@ class Stage(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     best: bool = True  # it ends early, with the best weights; else after all steps, with the last
 
-
     @model_validator(mode="after")
     def _has_turns(self) -> Stage:
         """At every step some task has a share: shares are straight between their points."""

@@ -260,4 +260,6 @@ def _sentences(
 
 
 def _way(codec: Codec, lang: str, other: str) -> Way:
-    return Way(other, frame_of(codec, lang, other), codec.prefix(other), frame_of(codec, other, lang))
+    return Way(
+        other, frame_of(codec, lang, other), codec.prefix(other), frame_of(codec, other, lang)
+    )

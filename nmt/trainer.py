@@ -182,7 +182,8 @@ class _Run:
         batches = self._micro_batches(place.step)
         before = place.pieces
         validation = trainer.config.validation
-        ended = stage.best and place.waited >= validation.patience  # a run that was stopped at its very end
+        # of a run that was stopped at its very end
+        ended = stage.best and place.waited >= validation.patience
         with report_progress(stage.name, stage.steps, show=trainer.progress) as advance:
             advance(place.step)
             for step in range(place.step, place.step if ended else stage.steps):

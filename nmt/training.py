@@ -19,8 +19,8 @@ from encoders.training import processes
 from nmt.config import ModelSettings, TrainConfig
 from nmt.data import read_pairs
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
-from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.mixture import Mixture
+from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.monolingual import read_text
 from nmt.run import TrainingFolder
 from nmt.tasks import read_learned, sources_of
@@ -71,7 +71,9 @@ def train(
             for said in learned.cleaning:
                 logger.info("%s", said.sentence())
             _write_json(run.path / "cleaning.json", [asdict(said) for said in learned.cleaning])
-        batches = Mixture(config.stages, [sources_of(one, learned, config) for one in config.stages])
+        batches = Mixture(
+            config.stages, [sources_of(one, learned, config) for one in config.stages]
+        )
         model.to(place)
         Trainer(
             model,
@@ -183,9 +185,7 @@ def _prepare_vocabulary(
     return Words(transformers.AutoTokenizer.from_pretrained(made, local_files_only=True), kept)
 
 
-def _make_vocabulary(
-    config: TrainConfig, encoder: PretrainedEncoder | None, data: Path
-) -> Words:
+def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:
     how = config.vocabulary
     kept: list[int] | None = None
     if _takes_encoders(config, encoder, data):

@@ -40,7 +40,9 @@ def monolingual_measure(config: TrainConfig, codec: TaggedCodec, data: Path) -> 
     :raises InputError: if dev text cannot be read, or has a sentence the model cannot take.
     """
     texts = [
-        _DevText(one.lang, list(read_text(one, data)), _encoded(one.model_dump(), config, codec, data))
+        _DevText(
+            one.lang, list(read_text(one, data)), _encoded(one.model_dump(), config, codec, data)
+        )
         for one in config.data.dev_monolingual
     ]
     langs = codec.settings.target_langs
@@ -63,7 +65,9 @@ def monolingual_measure(config: TrainConfig, codec: TaggedCodec, data: Path) -> 
     return measure
 
 
-def _encoded(text: dict[str, Any], config: TrainConfig, codec: TaggedCodec, data: Path) -> EncodedText:
+def _encoded(
+    text: dict[str, Any], config: TrainConfig, codec: TaggedCodec, data: Path
+) -> EncodedText:
     settings = config.data.model_copy(
         update={"unique": False, "max_pieces": min(codec.max_source, codec.max_target)}
     )

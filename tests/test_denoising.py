@@ -10,8 +10,18 @@ import pytest
 import torch
 
 from bitext.errors import InputError
-from nmt.config import DataSettings, Denoise, Monolingual, Stage, Task, Tasks, Text, TrainConfig
-from nmt.config import share_at, value_at
+from nmt.config import (
+    DataSettings,
+    Denoise,
+    Monolingual,
+    Stage,
+    Task,
+    Tasks,
+    Text,
+    TrainConfig,
+    share_at,
+    value_at,
+)
 from nmt.denoising import DenoisingBatches
 from nmt.mixture import Mixture, Turns
 from nmt.monolingual import EncodedText, encode_text, joined, read_text, word_starts
@@ -121,7 +131,7 @@ def test_noise_is_other_each_time_and_the_same_when_resumed(
     built = [source.build(plan) for plan in plans]
     again = source.build(next(source.plans(tokens=10_000, stage=0, start=2)))
     assert torch.equal(built[2].source, again.source)
-    assert not (built[0].source.shape == built[1].source.shape) or not torch.equal(
+    assert built[0].source.shape != built[1].source.shape or not torch.equal(
         built[0].source, built[1].source
     )
 
