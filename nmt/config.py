@@ -284,6 +284,11 @@ class TrainConfig(Strict):
                     f"{where}: the task back_translate needs data.monolingual in two languages, "
                     f"got {', '.join(sorted(langs)) or 'none'}"
                 )
+        if len(langs) > 1 and self.vocabulary.tags == "none":
+            raise ValueError(
+                f"vocabulary.tags 'none' cannot tell {', '.join(sorted(langs))} of "
+                "data.monolingual apart; choose 'decoder' or 'source'"
+            )
         measure = self.validation.measure
         if data.dev_monolingual and measure not in ("round_trip", "denoising"):
             raise ValueError(

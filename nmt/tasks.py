@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitext.errors import InputError
 from nmt.batches import BatchSource, BitextBatches
 from nmt.config import Denoise, Stage, TrainConfig
 from nmt.data import Cleaning, EncodedBitext, encode_corpus
@@ -62,8 +63,13 @@ def sources_of(stage: Stage, learned: Learned, config: TrainConfig) -> dict[str,
 
 
 def denoising(task: Denoise, learned: Learned, config: TrainConfig) -> DenoisingBatches:
-    """Noisy copies of the monolingual text."""
+    """Noisy copies of the monolingual text.
+
+    :raises InputError: if the vocabulary has no piece for what is hidden.
+    """
     codec, texts = learned.codec, learned.monolingual
+    if codec.tokenizer.mask_token_id is None:
+        raise InputError("the task denoise needs a tokenizer with a mask, and this one has none")
     if task.join_pieces:
         edge = max(len(text.frame.around([])) for text in texts)
         most = min(task.join_pieces, codec.max_source - edge, codec.max_target - 3)

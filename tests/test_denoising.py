@@ -215,6 +215,13 @@ def test_a_mixture_goes_on_where_it_was(codec: TaggedCodec, text: EncodedText) -
             "steps of a schedule must grow",
         ),
         ({"validation": {"measure": "round_trip"}}, "needs data.dev_monolingual"),
+        (
+            {
+                "data": {"monolingual": [{"file": "a", "lang": "en"}, {"file": "b", "lang": "fr"}]},
+                "vocabulary": {"tags": "none"},
+            },
+            "cannot tell en, fr",
+        ),
     ],
 )
 def test_a_config_that_does_not_fit_together_is_refused(
