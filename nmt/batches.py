@@ -66,6 +66,7 @@ class BatchSource(Protocol):
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
+        return None
 
 
 class Row(NamedTuple):
