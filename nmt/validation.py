@@ -26,6 +26,7 @@ _TOKENS = 4096  # padded pieces of a batch
 
 @dataclass(frozen=True, slots=True)
 class _DevSet:
+    texts: list[str]
     sources: list[list[int]]
     references: list[str]
     bitext: EncodedBitext
@@ -80,7 +81,7 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     encoded = EncodedBitext(
         Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang
     )
-    return _DevSet(sources, [target for _, target in pairs], encoded)
+    return _DevSet([source for source, _ in pairs], sources, [target for _, target in pairs], encoded)
 
 
 def _loss(model: Any, sets: Sequence[_DevSet], codec: Codec) -> float:
@@ -97,17 +98,21 @@ def _loss(model: Any, sets: Sequence[_DevSet], codec: Codec) -> float:
 def _translation_figures(
     model: Any, sets: Sequence[_DevSet], codec: Codec, beam_size: int
 ) -> dict[str, float]:
-    """The means over the dev sets."""
+    """The means over the dev sets; of several, what each has, and which words it copies."""
     from nmt.evaluate import translation_score
 
-    scores = []
+    scores, figures = [], {}
     for one in sets:
         hypotheses = _translate(model, one, codec, beam_size)
-        scores.append(translation_score(hypotheses, one.references, metrics=("bleu", "chrf")))
-    return {
-        "bleu": float(np.mean([score.bleu for score in scores])),
-        "chrf": float(np.mean([score.chrf for score in scores])),
-    }
+        score = translation_score(hypotheses, one.references, metrics=("bleu", "chrf"))
+        scores.append(score)
+        if len(sets) > 1:
+            way = f"{one.bitext.source_lang}-{one.bitext.target_lang}"
+            figures[f"bleu {way}"] = score.bleu
+            figures[f"copied {way}"] = copied_share(one.texts, hypotheses)
+    figures["bleu"] = float(np.mean([score.bleu for score in scores]))
+    figures["chrf"] = float(np.mean([score.chrf for score in scores]))
+    return figures
 
 
 def _translate(model: Any, dev: _DevSet, codec: Codec, beam_size: int) -> list[str]:
