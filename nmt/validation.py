@@ -81,7 +81,8 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     encoded = EncodedBitext(
         Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang
     )
-    return _DevSet([source for source, _ in pairs], sources, [target for _, target in pairs], encoded)
+    texts, references = map(list, zip(*pairs, strict=True))
+    return _DevSet(texts, sources, references, encoded)
 
 
 def _loss(model: Any, sets: Sequence[_DevSet], codec: Codec) -> float:
