@@ -1,8 +1,9 @@
-"""Beam search, step by step as in ``generate`` of transformers with ``early_stopping=False``.
+"""Beam search, step by step as in ``generate`` of transformers.
 
 A sentence has finished when as many hypotheses have ended as there are beams, and the best beam
 would, if it ended now, score no better than the worst of those. For a length penalty above 0 that
-is a guess: a longer hypothesis might still.
+is a guess: a longer hypothesis might still. With ``early_stopping`` the number alone decides, as in
+CTranslate2 and fairseq.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ class Beams(Frontier):
 
     kept = (*Frontier.kept, "ended_scores", "ended_written", "ended_lengths", "ended")
 
-    def __init__(self, batch: Batch, rules: Rules, beams: int, n_best: int) -> None:
+    def __init__(
+        self, batch: Batch, rules: Rules, beams: int, *, n_best: int, early_stopping: bool
+    ) -> None:
         super().__init__(batch, rules)
         self.beams = beams
         self.n_best = n_best
+        self.early_stopping = early_stopping
         shape = (len(batch.given), beams)
         self.ended_scores = self.scores.new_full(shape, _NEVER)
         self.ended_written = self.written.expand(-1, beams, -1).clone()
@@ -101,6 +105,8 @@ class Beams(Frontier):
         possible = self.scores[:, :1] / divisor
         worst = self.ended_scores.min(dim=1, keepdim=True).values
         better = (possible > torch.where(self.ended, worst, _NEVER)).any(dim=1)
+        if self.early_stopping:
+            better &= ~self.ended.all(dim=1)
         self.open &= better & (self.length + 1 < self.limit)
 
     def results(self, row: int) -> list[Found]:

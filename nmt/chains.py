@@ -21,6 +21,8 @@ class Chains(Frontier):
     def __init__(self, batch: Batch, rules: Rules, chains: int) -> None:
         super().__init__(batch, rules)
         shape = (len(batch.given), chains)
+        if chains > 1:  # they begin from one
+            self.parents = self.written.new_zeros(shape)
         self.written = self.written.expand(-1, chains, -1).clone()
         self.scores = self.scores.new_zeros(shape)
         self.over = torch.zeros(shape, dtype=torch.bool, device=self.scores.device)
@@ -31,6 +33,7 @@ class Chains(Frontier):
         raise NotImplementedError
 
     def choose(self, logits: Tensor, forced: Tensor | None) -> None:
+        self.parents = None
         sums = logits.logsumexp(dim=2)
         self.forbid(logits)
         pieces = self.pick(logits)

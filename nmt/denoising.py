@@ -87,4 +87,4 @@ class DenoisingBatches(BitextBatches):
             )
         else:
             noisy = self._noise.apply(pieces, random, mask=self._mask, starts=starts)
-        return np.array(text.frame.around(noisy.tolist()), dtype=np.int32)
+        return np.array(text.around.put(noisy.tolist()), dtype=np.int32)

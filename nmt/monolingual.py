@@ -17,7 +17,7 @@ from bitext.errors import InputError
 from bitext.text import open_lines
 from nmt.config import DataSettings, Monolingual, Text
 from nmt.data import Cleaning, EncodedBitext, Pieces
-from nmt.tokenization import Codec
+from nmt.tokenization import Codec, Frame
 
 _CHUNK = 20_000
 _UNSPACED = re.compile(
@@ -26,13 +26,13 @@ _UNSPACED = re.compile(
 """Thai, Lao, Burmese, Khmer, kana and Han: written without spaces between words."""
 
 
-class Frame(NamedTuple):
-    """What stands around the pieces in an encoder's input."""
+class Around(NamedTuple):
+    """What stands before and after the pieces in an encoder's input."""
 
     before: list[int]
     after: list[int]
 
-    def around(self, pieces: Sequence[int]) -> list[int]:
+    def put(self, pieces: Sequence[int]) -> list[int]:
         return [*self.before, *pieces, *self.after]
 
 
@@ -41,7 +41,8 @@ class EncodedText:
     """Text as bitext of itself: its source is what the encoder reads where nothing is noisy."""
 
     copies: EncodedBitext
-    frame: Frame
+    around: Around  # the pieces of a source
+    frame: Frame  # around those of a target
     sentences: Pieces  # of each text, the places of its pieces where a sentence begins
 
     def __len__(self) -> int:
@@ -49,7 +50,8 @@ class EncodedText:
 
     def pieces(self, number: int) -> NDArray[np.int32]:
         """Those of one text, without special ones."""
-        return self.copies.target[number][self.copies.prefix : -1]
+        whole = self.copies.target[number]
+        return whole[len(self.frame.before) : len(whole) - len(self.frame.after)]
 
 
 def read_text(text: Text, data: Path) -> Iterator[str]:
@@ -71,21 +73,21 @@ def read_text(text: Text, data: Path) -> Iterator[str]:
         yield columns[text.column - 1]
 
 
-def frame_of(codec: Codec, source_lang: str, target_lang: str) -> Frame:
+def around(codec: Codec, source_lang: str, target_lang: str) -> Around:
     """What the codec puts around a source.
 
     :raises InputError: if the two sides have different pieces, so that the output of the model
         cannot be its input.
     """
-    whole = codec.source(["a"], source_lang, target_lang)[0]
-    pieces = codec.target(["a"], source_lang)[0]
-    for start in range(len(whole) - len(pieces) + 1):
-        if whole[start : start + len(pieces)] == pieces:
-            return Frame(whole[:start], whole[start + len(pieces) :])
-    raise InputError(
-        "monolingual text needs a model whose source and target share their pieces, and this "
-        "model's do not"
-    )
+    ends = Around(*codec.around(source_lang, target_lang))
+    if codec.source(["a"], source_lang, target_lang) != [
+        ends.put(codec.target(["a"], source_lang)[0])
+    ]:
+        raise InputError(
+            "monolingual text needs a model whose source and target share their pieces, and this "
+            "model's do not"
+        )
+    return ends
 
 
 def encode_text(
@@ -96,10 +98,10 @@ def encode_text(
     :raises InputError: if it cannot be read, or nothing of it is left.
     :raises UnknownNameError: if the model does not know its language.
     """
-    frame = frame_of(codec, text.lang, text.lang)
+    ends, frame = around(codec, text.lang, text.lang), codec.frame(text.lang)
     most = min(
-        min(settings.max_pieces, codec.max_source) - len(frame.around([])),
-        min(settings.max_pieces, codec.max_target) - len(codec.prefix(text.lang)) - 1,
+        min(settings.max_pieces, codec.max_source) - len(ends.put([])),
+        min(settings.max_pieces, codec.max_target) - len(frame.before) - len(frame.after),
     )
     said = Cleaning(f"{text.file} ({text.lang})", unit="sentences")
     kept: list[list[int]] = []
@@ -120,10 +122,10 @@ def encode_text(
     said.kept = len(kept)
     if not kept:
         raise InputError(f"{said.sentence()}; nothing is left to train on")
-    return _encoded(kept, [[0]] * len(kept), text.lang, frame, codec, text.weight), said
+    return _encoded(kept, [[0]] * len(kept), text.lang, ends, frame, text.weight), said
 
 
-def joined(text: EncodedText, most: int, codec: Codec) -> EncodedText:
+def joined(text: EncodedText, most: int) -> EncodedText:
     """Texts of as many consecutive sentences as have together at most ``most`` pieces."""
     whole: list[list[int]] = []
     starts: list[list[int]] = []
@@ -136,27 +138,26 @@ def joined(text: EncodedText, most: int, codec: Codec) -> EncodedText:
             whole.append(pieces)
             starts.append([0])
     copies = text.copies
-    return _encoded(whole, starts, copies.source_lang, text.frame, codec, copies.weight)
+    return _encoded(whole, starts, copies.source_lang, text.around, text.frame, copies.weight)
 
 
 def _encoded(
     texts: list[list[int]],
     starts: list[list[int]],
     lang: str,
+    ends: Around,
     frame: Frame,
-    codec: Codec,
     weight: float,
 ) -> EncodedText:
-    prefix = codec.prefix(lang)
     copies = EncodedBitext(
-        Pieces.of([frame.around(one) for one in texts]),
-        Pieces.of([[*prefix, *one, codec.end] for one in texts]),
-        len(prefix),
+        Pieces.of(ends.put(one) for one in texts),
+        Pieces.of([*frame.before, *one, *frame.after] for one in texts),
+        frame.given,
         lang,
         lang,
         weight,
     )
-    return EncodedText(copies, frame, Pieces.of(starts))
+    return EncodedText(copies, ends, frame, Pieces.of(starts))
 
 
 def word_starts(tokenizer: Any) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ from nmt.batches import Batch, BatchSource, BitextBatches, Plan, Row, cut, make_
 from nmt.config import BackTranslate
 from nmt.data import Pieces
 from nmt.frontier import Batch as Sentences
-from nmt.monolingual import EncodedText, Frame, frame_of
+from nmt.monolingual import Around, EncodedText, around
 from nmt.search import SearchSettings, search
 from nmt.tokenization import Codec
 
@@ -51,9 +51,9 @@ class Way:
     """From one language to another, and back."""
 
     to: str
-    there: Frame  # around a text that is to be translated
+    there: Around  # around a text that is to be translated
     given: list[int]  # to the decoder that does so
-    back: Frame  # around a translation that becomes a source
+    back: Around  # around a translation that becomes a source
 
 
 class OnlineBackTranslation(BatchSource):
@@ -115,7 +115,7 @@ class OnlineBackTranslation(BatchSource):
         rows = [row for plan in plans for row in plan]
         ways = self._drawn_ways(rows, stage, first)
         found = self._translate(model, rows, ways, seed_of(self._seed, stage, first))
-        sources = [way.back.around(ids) for way, ids in zip(ways, found, strict=True)]
+        sources = [way.back.put(ids) for way, ids in zip(ways, found, strict=True)]
         self._ready = Ready(stage, first, plans, Pieces.of(sources))
         return self._figures(rows, found)
 
@@ -159,9 +159,9 @@ class OnlineBackTranslation(BatchSource):
         sources, limits = [], []
         for row, way in zip(rows, ways, strict=True):
             pieces = self._texts[row.corpus].pieces(row.pair).tolist()
-            sources.append(way.there.around(pieces))
+            sources.append(way.there.put(pieces))
             most = math.ceil(self._how.max_ratio * len(pieces)) + _LEEWAY
-            room = self._codec.max_source - len(way.back.around([]))
+            room = self._codec.max_source - len(way.back.put([]))
             limits.append(min(most, room, self._codec.max_target - len(way.given)))
         how = SearchSettings(
             beam_size=1, sample=self._how.sample, temperature=self._how.temperature, seed=seed
@@ -260,6 +260,5 @@ def _sentences(
 
 
 def _way(codec: Codec, lang: str, other: str) -> Way:
-    return Way(
-        other, frame_of(codec, lang, other), codec.prefix(other), frame_of(codec, other, lang)
-    )
+    there, back = around(codec, lang, other), around(codec, other, lang)
+    return Way(other, there, codec.prefix(other), back)

@@ -34,12 +34,14 @@ class SearchSettings(Strict):
     no_repeat_ngram: NonNegativeInt = 0
     """No run of so many pieces comes twice; 0 allows it."""
     n_best: PositiveInt = 1
+    early_stopping: bool = False
+    """Stop when as many hypotheses have ended as there are beams, without a look at the others."""
     max_length: PositiveInt | None = None
     """Pieces a hypothesis may have, its end included; at most, and by default, the model's."""
     max_length_ratio: PositiveFloat | None = None
     """The same, for each piece of the source."""
     sample: bool = False
-    """Draw pieces by their probability instead of searching for the best."""
+    """Draw pieces by their probability instead of searching for the best; beam_size has no say."""
     temperature: PositiveFloat = 1.0
     top_k: NonNegativeInt = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -50,9 +52,7 @@ class SearchSettings(Strict):
         if self.no_repeat_ngram == 1:
             raise ValueError("no_repeat_ngram 1 would forbid every second comma; 0 or at least 2")
         if not self.sample and self.n_best > self.beam_size:
-            raise ValueError(
-                f"n_best {self.n_best} is more than the beam_size of {self.beam_size}"
-            )
+            raise ValueError(f"n_best {self.n_best} is more than the beam_size of {self.beam_size}")
         drawing = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
         for name, default in drawing.items():
             if not self.sample and getattr(self, name) != default:
@@ -105,4 +105,5 @@ def _begin(batch: Batch, how: SearchSettings, end: int, forbidden: Sequence[int]
         return Samples(batch, rules, how.n_best, draw)
     if how.beam_size == 1:
         return Greedy(batch, rules)
-    return Beams(batch, rules, how.beam_size, how.n_best)
+    early = how.early_stopping
+    return Beams(batch, rules, how.beam_size, n_best=how.n_best, early_stopping=early)

@@ -27,8 +27,8 @@ SHARED = "bitext_shared"
 SHARING = {"bart", "mbart", "marian", "m2m_100", "pegasus", "plbart", "blenderbot-small"}
 """Models whose attention knows of positions only by the embeddings, so that a tree will do."""
 
-_CROWDED = 64
-"""How many nodes may be added before a tree is first weeded, and it doubles from then on."""
+_CROWDED = 24
+"""How many nodes, and a quarter, may be added to a tree before it is weeded again."""
 
 
 class Steps(Protocol):
@@ -113,7 +113,7 @@ class _TreeLayer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         _, heads, _, width = key_states.shape
-        room = (self.sentences, heads, _CROWDED, width)
+        room = (self.sentences, heads, 2 * _CROWDED, width)
         self.keys = key_states.new_empty(room)
         self.values = value_states.new_empty(room)
         self.is_initialized = True
@@ -160,6 +160,11 @@ class _TreeLayer(CacheLayerMixin):
         return -1
 
 
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where the mask is true and minus infinity elsewhere, made once for all layers."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
+
+
 def _grown(kept: Tensor, nodes: int, room: int) -> Tensor:
     sentences, heads, _, width = kept.shape
     larger = kept.new_empty(sentences, heads, room, width)
@@ -195,7 +200,7 @@ class _TreeSteps(_ModelSteps):
     """Steps of models that share attention."""
 
     def __init__(self, model: Any, encoded: Tensor, mask: Tensor) -> None:
-        super().__init__(model, encoded, mask[:, None, None])
+        super().__init__(model, encoded, _additive(mask[:, None, None], encoded.dtype))
         # (sentences, beams, nodes): what each beam sees; one beam and no node to begin with
         self._seen = mask.new_zeros((len(mask), 1, 0), dtype=torch.bool)
         self._tree = [_TreeLayer() for _ in range(_decoder_layers(model))]
@@ -210,7 +215,7 @@ class _TreeSteps(_ModelSteps):
         sentences, beams = pieces.shape
         if parents is not None:
             self._seen = self._seen.gather(1, parents[..., None].expand(-1, -1, self._nodes))
-        if beams > 1 and self._nodes >= 2 * self._weeded + _CROWDED:
+        if beams > 1 and self._nodes >= 1.25 * self._weeded + _CROWDED:
             self._weed()
         own = torch.eye(beams, dtype=torch.bool, device=pieces.device)
         self._seen = torch.cat([self._seen, own.expand(sentences, beams, beams)], dim=2)
@@ -218,7 +223,7 @@ class _TreeSteps(_ModelSteps):
             pieces.reshape(-1),
             self._cache,
             self._mask,
-            decoder_attention_mask=self._seen[:, None],
+            decoder_attention_mask=_additive(self._seen[:, None], self._encoded.dtype),
         )
         return logits.view(sentences, beams, -1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -14,10 +14,18 @@ import transformers
 
 from bitext.errors import InputError
 from bitext.text import atomic_folder, atomic_write, read_sentences
-from encoders.checkpoint import find_device
+from encoders.checkpoint import find_device, quietly
 from encoders.training import processes
 from nmt.config import ModelSettings, TrainConfig
 from nmt.data import read_pairs
+from nmt.finetune import (
+    PretrainedTranslator,
+    check_translator,
+    find_translator,
+    start_from_translator,
+    trim_tokenizer,
+)
+from nmt.hub_codec import HubCodec
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.mixture import Mixture
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
@@ -60,10 +68,7 @@ def train(
     with processes.together(place):
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)
-            encoder = _encoder_of(config)
-            words = _prepare_vocabulary(config, encoder, data, run.path)
-            codec = _codec_of(config, words, encoder)
-            model, report = start(config, codec, words, encoder)
+            model, codec, report = _prepare(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
         learned = read_learned(config, codec, data)
@@ -87,6 +92,25 @@ def train(
         if processes.rank() == 0:
             save_translation_checkpoint(output / "model", model, codec, beside=report.write)
     return output / "model"
+
+
+def _prepare(
+    config: TrainConfig, data: Path, folder: Path
+) -> tuple[Any, TaggedCodec | HubCodec, Report]:
+    """The network that training begins with, its codec, and where its tensors came from.
+
+    :param folder: of the run, which keeps the vocabulary.
+    """
+    whole = find_translator(config.initialize)
+    if whole is not None:
+        check_translator(whole, config)
+        words = _prepare_vocabulary(folder, lambda: _their_vocabulary(config, whole, data))
+        return start_from_translator(whole, words.tokenizer, words.kept, config, _languages(config))
+    encoder = _encoder_of(config)
+    words = _prepare_vocabulary(folder, lambda: _make_vocabulary(config, encoder, data))
+    codec = _codec_of(config, words, encoder)
+    model, report = start(config, codec, words, encoder)
+    return model, codec, report
 
 
 def check_files(config: TrainConfig, data: Path) -> None:
@@ -171,18 +195,30 @@ def _codec_of(config: TrainConfig, words: Words, encoder: PretrainedEncoder | No
     return TaggedCodec(words.tokenizer, settings)
 
 
-def _prepare_vocabulary(
-    config: TrainConfig, encoder: PretrainedEncoder | None, data: Path, folder: Path
-) -> Words:
+def _prepare_vocabulary(folder: Path, make: Callable[[], Words]) -> Words:
     """Make the vocabulary, or read what an earlier try of this run has made."""
     made = folder / "vocabulary"
     if not (made / "kept.json").is_file():
-        words = _make_vocabulary(config, encoder, data)
+        words = make()
         with atomic_folder(made, marker="kept.json") as temporary:
             words.tokenizer.save_pretrained(temporary)
             (temporary / "kept.json").write_text(json.dumps(words.kept), encoding="utf-8")
     kept = json.loads((made / "kept.json").read_text(encoding="utf-8"))
-    return Words(transformers.AutoTokenizer.from_pretrained(made, local_files_only=True), kept)
+    with quietly():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(made, local_files_only=True)
+    return Words(tokenizer, kept)
+
+
+def _their_vocabulary(config: TrainConfig, whole: PretrainedTranslator, data: Path) -> Words:
+    """That of an encoder–decoder, or the part of it which the corpora use."""
+    tokenizer, kept = whole.tokenizer, None
+    if config.vocabulary.source == "encoder":
+        texts, least = _texts(config, data), config.vocabulary.min_count
+        tokenizer, kept = trim_tokenizer(whole, texts, min_count=least)
+    own = [one.tag for one in config.data.corpora if one.tag is not None]
+    if own:
+        add_tags(tokenizer, list(dict.fromkeys(own)))
+    return Words(tokenizer, kept)
 
 
 def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:

@@ -12,6 +12,7 @@ import torch
 
 from bitext.errors import InputError
 from nmt.config import Denoise, Monolingual, TrainConfig
+from nmt.hub_codec import HubCodec
 from nmt.loss import loss_of
 from nmt.monolingual import EncodedText, encode_text, read_text
 from nmt.tasks import Learned, denoising
@@ -29,7 +30,7 @@ class _DevText:
     encoded: EncodedText
 
 
-def monolingual_measure(config: TrainConfig, codec: TaggedCodec, data: Path) -> Measure:
+def monolingual_measure(config: TrainConfig, codec: TaggedCodec | HubCodec, data: Path) -> Measure:
     """A function that measures a model on text alone.
 
     Its figures: ``denoising loss``, nats a piece, under XLM's noise, always the same; where round
@@ -66,7 +67,7 @@ def monolingual_measure(config: TrainConfig, codec: TaggedCodec, data: Path) -> 
 
 
 def _encoded(
-    text: dict[str, Any], config: TrainConfig, codec: TaggedCodec, data: Path
+    text: dict[str, Any], config: TrainConfig, codec: TaggedCodec | HubCodec, data: Path
 ) -> EncodedText:
     settings = config.data.model_copy(
         update={"unique": False, "max_pieces": min(codec.max_source, codec.max_target)}
@@ -78,9 +79,9 @@ def _encoded(
 
 
 def _denoising_loss(
-    model: Any, texts: Sequence[_DevText], config: TrainConfig, codec: TaggedCodec
+    model: Any, texts: Sequence[_DevText], config: TrainConfig, codec: TaggedCodec | HubCodec
 ) -> float:
-    learned = Learned(codec, [], [text.encoded for text in texts], [])
+    learned = Learned(codec, [], [], [text.encoded for text in texts], [])
     batches = denoising(Denoise(), learned, config)
     loss, predicted = 0.0, 0
     with torch.inference_mode():
@@ -91,7 +92,7 @@ def _denoising_loss(
 
 
 def _round_trip(
-    model: Any, text: _DevText, lang: str, codec: TaggedCodec, beam_size: int
+    model: Any, text: _DevText, lang: str, codec: TaggedCodec | HubCodec, beam_size: int
 ) -> tuple[float, float]:
     from nmt.evaluate import translation_score
 

@@ -15,6 +15,7 @@ from bitext.segmentation import segment
 from nmt.batches import BitextBatches
 from nmt.config import Bitext, DataSettings, TrainConfig
 from nmt.data import EncodedBitext, Pieces, name_of_bitext, read_pairs
+from nmt.hub_codec import HubCodec
 from nmt.loss import loss_of
 from nmt.online import copied, translate_ahead
 from nmt.search import SearchSettings
@@ -32,7 +33,7 @@ class _DevSet:
     bitext: EncodedBitext
 
 
-def dev_measure(config: TrainConfig, codec: TaggedCodec, data: Path) -> Measure | None:
+def dev_measure(config: TrainConfig, codec: TaggedCodec | HubCodec, data: Path) -> Measure | None:
     """A function that measures a model as it then is; ``None`` without dev data.
 
     Its figures: ``dev loss`` (nats a piece, no smoothing), ``bleu`` and ``chrf`` where one of them
@@ -65,9 +66,9 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     source_lang = bitext.source_lang or settings.source_lang
     target_lang = bitext.target_lang or settings.target_lang
     sources = codec.source([source for source, _ in pairs], source_lang, target_lang)
-    prefix = codec.prefix(target_lang)
+    frame = codec.frame(target_lang)
     targets = [
-        [*prefix, *one, codec.end]
+        [*frame.before, *one, *frame.after]
         for one in codec.target([target for _, target in pairs], target_lang)
     ]
     for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=1):
@@ -79,7 +80,7 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     if not pairs:
         raise InputError(f"{name_of_bitext(bitext)} has no pairs to measure on")
     encoded = EncodedBitext(
-        Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang
+        Pieces.of(sources), Pieces.of(targets), frame.given, source_lang, target_lang
     )
     texts, references = map(list, zip(*pairs, strict=True))
     return _DevSet(texts, sources, references, encoded)

@@ -137,7 +137,7 @@ def test_noise_is_other_each_time_and_the_same_when_resumed(
 
 
 def test_joined_sentences_change_their_order_whole(codec: TaggedCodec, text: EncodedText) -> None:
-    whole = joined(text, 60, codec)
+    whole = joined(text, 60)
     assert len(whole) < len(text)
     assert sum(len(whole.sentences[k]) for k in range(len(whole))) == len(text)
     source = batches_of(codec, whole, MbartNoise(share=0))
