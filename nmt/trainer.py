@@ -19,7 +19,14 @@ from encoders.training.run import Log, Tensors
 from nmt.batches import Batch, BatchSource
 from nmt.config import Stage, TrainConfig
 from nmt.loss import loss_of
-from nmt.optimization import MovingAverage, WorkingCopy, build_optimizer, freeze, schedule
+from nmt.optimization import (
+    MovingAverage,
+    WorkingCopy,
+    build_optimizer,
+    freeze,
+    schedule,
+    set_modes,
+)
 from nmt.run import TrainingFolder
 
 logger = logging.getLogger(__name__)
@@ -135,6 +142,7 @@ class Trainer:
         :return: what was measured of the mean.
         """
         if not self._place.kept or self.measure is None:
+            put(self.model, self.weights())
             return {}
         place = self.model.device
         every = [self.run.load_kept(name, place) for _, name in self._place.kept]
@@ -171,6 +179,8 @@ class _Run:
                 if f"step.{name}" in state:
                     moments = ("step", "exp_avg", "exp_avg_sq")
                     self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in moments}
+            own = {k.removeprefix("batches."): v for k, v in state.items() if k[:8] == "batches."}
+            trainer.batches.restore(own)
         self.copy = WorkingCopy(model, PRECISIONS[self.stage.precision])
         self.copy.freeze()
 
@@ -180,7 +190,8 @@ class _Run:
         batches = self._micro_batches(place.step)
         before = place.pieces
         validation = trainer.config.validation
-        ended = place.waited >= validation.patience  # a run that was stopped at its very end
+        # of a run that was stopped at its very end
+        ended = stage.best and place.waited >= validation.patience
         with report_progress(stage.name, stage.steps, show=trainer.progress) as advance:
             advance(place.step)
             for step in range(place.step, place.step if ended else stage.steps):
@@ -210,6 +221,8 @@ class _Run:
         if stage.thaw_step and step == stage.thaw_step:
             freeze(trainer.model, stage, step)
             self.copy.freeze()
+        figures = trainer.batches.prepare(self.copy.model, stage=self.number, step=step)
+        set_modes(self.copy.model, stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
         self.optimizer.zero_grad(set_to_none=True)
@@ -219,7 +232,7 @@ class _Run:
             torch.manual_seed(seed)  # dropout of a resumed run is that of an uninterrupted one
             batch = batch.to(trainer.model.device)
             total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
-            total.backward()  # type: ignore[no-untyped-call]
+            (batch.weight * total).backward()  # type: ignore[no-untyped-call]
             self.copy.collect()
             loss, predicted = loss + float(total.detach()), predicted + count
             pieces += batch.pieces
@@ -244,6 +257,8 @@ class _Run:
             loss=place.loss + loss,
             predicted=place.predicted + predicted,
         )
+        if figures:
+            trainer.write(stage, figures)
 
     def _check_finite(self, what: str, value: float, step: int) -> None:
         """End the run before numbers that are none reach the weights, and with them checkpoints."""
@@ -294,7 +309,7 @@ class _Run:
         best = figures["dev"] if better else place.best
         trainer._place = replace(place, best=best, waited=waited)
         trainer.keep(figures["dev"])
-        return waited >= trainer.config.validation.patience
+        return self.stage.best and waited >= trainer.config.validation.patience
 
     def _save(self) -> None:
         trainer = self.trainer
@@ -306,6 +321,7 @@ class _Run:
                 state[f"{moment}.{name}"] = tensor
         if trainer._average is not None:
             state |= {f"average.{n}": t for n, t in trainer._average.weights.items()}
+        state |= {f"batches.{name}": one for name, one in trainer.batches.state().items()}
         trainer.run.save(trainer._place, state)
         trainer.run.forget_kept({name for _, name in trainer._place.kept})
 
@@ -313,7 +329,7 @@ class _Run:
         """The stage ends with its best weights; so does a run that is resumed after it."""
         trainer = self.trainer
         with processes.one_after_the_other():  # the first process has written them by then
-            figures = trainer.take_best()
+            figures = trainer.take_best() if self.stage.best else {}
         if figures:
             trainer.write(self.stage, {f"mean of the kept: {k}": v for k, v in figures.items()})
         trainer._place = replace(trainer._place, step=self.stage.steps)
