@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from bitext.errors import InputError, MismatchError
-from nmt.batches import Batch, make_batch
+from nmt.batches import Batch, BatchSource, make_batch
 from nmt.config import TrainConfig
 from nmt.model import load_translation_checkpoint
 from nmt.run import TrainingFolder
@@ -161,7 +161,7 @@ def test_a_missing_file_is_said_before_anything_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-class Repeated:
+class Repeated(BatchSource):
     """One batch, again and again."""
 
     def __init__(self) -> None:
