@@ -136,12 +136,12 @@ class Trainer:
             self.run.keep(name, self.weights())
         self._place = replace(self._place, kept=kept)
 
-    def take_best(self) -> dict[str, float]:
+    def take_best(self, stage: Stage) -> dict[str, float]:
         """Put the best weights of the stage into the model: a kept checkpoint, or their mean.
 
         :return: what was measured of the mean.
         """
-        if not self._place.kept or self.measure is None:
+        if not stage.best or not self._place.kept or self.measure is None:
             put(self.model, self.weights())
             return {}
         place = self.model.device
@@ -329,7 +329,7 @@ class _Run:
         """The stage ends with its best weights; so does a run that is resumed after it."""
         trainer = self.trainer
         with processes.one_after_the_other():  # the first process has written them by then
-            figures = trainer.take_best() if self.stage.best else {}
+            figures = trainer.take_best(self.stage)
         if figures:
             trainer.write(self.stage, {f"mean of the kept: {k}": v for k, v in figures.items()})
         trainer._place = replace(trainer._place, step=self.stage.steps)
