@@ -67,6 +67,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("retrieval.store.change_commands:restore", "Make an index of a snapshot."),
     "mine": ("retrieval.mining.commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filters.commands:filter_pairs", "Drop pairs that are no translations."),
+    "back-translate": (
+        "nmt.backtranslation_commands:back_translate",
+        "Make pairs of text in the target language alone.",
+    ),
     "align-documents": (
         "retrieval.documents.commands:align_documents",
         "Align the sentences of documents.",
@@ -94,6 +98,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
     "train": ("nmt.commands:train", "Train a translation model."),
+    "translate": ("nmt.translation_commands:translate", "Translate sentences."),
+    "export": (
+        "nmt.translation_commands:export",
+        "Write a translation model for CTranslate2, or in another precision.",
+    ),
     "inspect": (
         "encoders.inspection.command:inspect",
         "Measure a model's layers; recommend settings.",

@@ -38,6 +38,8 @@ _CROSS = {
     for name, source in _LAYER.items()
     if name.startswith("self_attn")
 }
+LONG = 4.0
+"""Length of an average embedding from which on it is scaled down."""
 _OFFSET = 2  # of BART's positions
 
 Kind = Literal["copied", "averaged", "new"]
@@ -135,7 +137,9 @@ def read_encoder(name: str, revision: str | None = None) -> PretrainedEncoder:
     )
 
 
-def choose_layers(choice: Literal["spread", "first", "last"] | list[int], of: int, n: int) -> list[int]:
+def choose_layers(
+    choice: Literal["spread", "first", "last"] | list[int], of: int, n: int
+) -> list[int]:
     """Which ``n`` of an encoder's layers (from 1) a decoder is made of.
 
     ``spread`` takes them at equal distances, the last one included.
@@ -193,12 +197,12 @@ def initialize(
             fill.layer("encoder", number, number + 1)
     if how.decoder:
         layers = model.model.decoder.layers
-        for number, layer in enumerate(choose_layers(how.decoder_from, encoder.layers, len(layers))):
+        for number, layer in enumerate(
+            choose_layers(how.decoder_from, encoder.layers, len(layers))
+        ):
             fill.layer("decoder", number, layer)
             if how.cross_attention == "self":
                 fill.cross_attention(number, layer)
-        if how.embeddings:
-            fill.calm_output()
     _say_new(model, report)
     return report
 
@@ -209,6 +213,12 @@ class _Filler:
     def __init__(self, model: Any, encoder: PretrainedEncoder, report: Report) -> None:
         self.model, self.encoder, self.report = model, encoder, report
         self.own = model.state_dict()
+        self.scale = _scale_of(encoder.weights["embeddings.word_embeddings.weight"])
+        if self.scale < 1:
+            report.notes.append(
+                f"word and position embeddings are multiplied by {self.scale:.3g}: normalisation "
+                "follows them, but they are the output matrix, too"
+            )
 
     def copy(self, target: str, source: str) -> None:
         with torch.no_grad():
@@ -222,7 +232,9 @@ class _Filler:
     def layer(self, side: str, number: int, layer: int) -> None:
         """A block from the encoder's layer ``layer``, from 1."""
         for target, source in _LAYER.items():
-            self.module(f"model.{side}.layers.{number}.{target}", f"encoder.layer.{layer - 1}.{source}")
+            self.module(
+                f"model.{side}.layers.{number}.{target}", f"encoder.layer.{layer - 1}.{source}"
+            )
 
     def cross_attention(self, number: int, layer: int) -> None:
         """Attention to the source begins as the layer's attention to itself (Ma et al., 2020)."""
@@ -244,13 +256,13 @@ class _Filler:
             source += " + embeddings.token_type_embeddings.weight[0]"
         with torch.no_grad():
             self.own[name][:_OFFSET].zero_()  # never read
-            self.own[name][_OFFSET:].copy_(table)
+            self.own[name][_OFFSET:].copy_(table * self.scale)
         self.report.add(name, "copied", source)
         self.module(f"model.{side}.layernorm_embedding", "embeddings.LayerNorm")
 
     def pieces(self, tokenizer: Any, kept: Sequence[int] | None) -> None:
         """The embeddings of the network's pieces."""
-        table = self.encoder.weights["embeddings.word_embeddings.weight"]
+        table = self.encoder.weights["embeddings.word_embeddings.weight"] * self.scale
         own = self.own["model.shared.weight"]
         name = "embeddings.word_embeddings.weight"
         if kept is not None:
@@ -274,23 +286,16 @@ class _Filler:
             f"{sum(len(ids) == 1 for ids in known.values())} of one piece alone"
         )
 
-    def calm_output(self) -> None:
-        """Scale the last normalisation so that first predictions are not far too sure.
 
-        Output and embeddings are one matrix; the normalised state has a norm of ``dim ** 0.5``.
-        """
-        table = self.own["model.shared.weight"]
-        spread = float(table.pow(2).mean().sqrt()) * table.shape[1] ** 0.5
-        if spread <= 1:
-            return
-        last = len(self.model.model.decoder.layers) - 1
-        for kind in ("weight", "bias"):
-            with torch.no_grad():
-                self.own[f"model.decoder.layers.{last}.final_layer_norm.{kind}"] /= spread
-        self.report.notes.append(
-            f"the decoder's last normalisation is divided by {spread:.3g}, for the embeddings are "
-            "the output matrix"
-        )
+def _scale_of(table: torch.Tensor) -> float:
+    """What makes long embeddings, in the root mean square, of length 1; short ones stay.
+
+    The normalised state that they are multiplied with in the output layer has a length of
+    ``dim ** 0.5``, so long ones make the first predictions far too sure; and Adam, whose steps
+    have one size, moves them too slowly.
+    """
+    length = float(table.pow(2).mean().sqrt()) * table.shape[1] ** 0.5
+    return 1 / length if length > LONG else 1.0
 
 
 def spell_pieces(tokenizer: Any, other: Any) -> dict[int, list[int]]:

@@ -154,6 +154,7 @@ class _Run:
     def __init__(self, trainer: Trainer, number: int, state: Tensors) -> None:
         self.trainer = trainer
         self.number = number
+        self.seconds = 0.0  # of steps alone
         self.stage = trainer.config.stages[number]
         model = trainer.model
         if state:
@@ -177,18 +178,19 @@ class _Run:
         trainer, stage = self.trainer, self.stage
         place = trainer._place
         batches = self._micro_batches(place.step)
-        began, before = time.monotonic(), place.pieces
+        before = place.pieces
         validation = trainer.config.validation
         ended = place.waited >= validation.patience  # a run that was stopped at its very end
         with report_progress(stage.name, stage.steps, show=trainer.progress) as advance:
             advance(place.step)
             for step in range(place.step, place.step if ended else stage.steps):
+                began = time.monotonic()
                 self._step(step, batches)
+                self.seconds += time.monotonic() - began
                 advance(1)
                 last = step + 1 == stage.steps
                 if last or (step + 1) % LOG_STEPS == 0:
-                    rate = (trainer._place.pieces - before) / (time.monotonic() - began)
-                    self._write_log(rate)
+                    self._write_log((trainer._place.pieces - before) / self.seconds)
                 measured = trainer.measure is not None and (
                     last or (step + 1) % validation.every == 0
                 )

@@ -113,7 +113,9 @@ def transformer_settings(before: bool, normed: bool, learned: bool, **more: Any)
     return {**settings, **more}
 
 
-def xlmr_weights(side: str = "encoder", norm_name: str = "layernorm_embedding") -> dict[str, Tensor]:
+def xlmr_weights(
+    side: str = "encoder", norm_name: str = "layernorm_embedding"
+) -> dict[str, Tensor]:
     # made by the names of today, whatever they are called then
     weights: dict[str, Tensor] = {}
     embedding = waves("embedding", VOCABULARY, DIM)
@@ -248,7 +250,9 @@ def test_python_objects_are_not_brought_to_life(tmp_path: Path) -> None:
         ({"model": {}}, "has neither 'args' nor 'cfg'"),
     ],
 )
-def test_what_is_no_checkpoint_is_said(tmp_path: Path, state: dict[str, Any], sentence: str) -> None:
+def test_what_is_no_checkpoint_is_said(
+    tmp_path: Path, state: dict[str, Any], sentence: str
+) -> None:
     torch.save(state, tmp_path / "model.pt")
     with pytest.raises(InputError, match=sentence):
         read_checkpoint(tmp_path / "model.pt")
@@ -279,7 +283,9 @@ def test_a_transformer_computes_what_fairseq_computes(tmp_path: Path, form: str)
 def test_computed_positions_are_sines_then_cosines_of_falling_rates() -> None:
     # dim 4: rates 1 and 1/10000; row 2 is the first piece's, row 1 the padding's
     table = sinusoids(4, 4)
-    expected = torch.tensor([[0.909297, 0.0002, -0.416147, 1.0], [0.141120, 0.0003, -0.989992, 1.0]])
+    expected = torch.tensor(
+        [[0.909297, 0.0002, -0.416147, 1.0], [0.141120, 0.0003, -0.989992, 1.0]]
+    )
     assert torch.allclose(table[2:], expected, atol=1e-6)
     assert table[1].tolist() == [0, 0, 0, 0]
 
@@ -312,7 +318,9 @@ def test_two_embeddings_are_refused(tmp_path: Path) -> None:
     weights = transformer_weights(*shape)
     weights["decoder.embed_tokens.weight"] = torch.ones(VOCABULARY, DIM)
     write_checkpoint(tmp_path / "model.pt", transformer_settings(*shape), weights)
-    with pytest.raises(InputError, match="share_all_embeddings is off, decoder.embed_tokens.weight"):
+    with pytest.raises(
+        InputError, match="share_all_embeddings is off, decoder.embed_tokens.weight"
+    ):
         translation_model(read_checkpoint(tmp_path / "model.pt"))
 
 
@@ -340,7 +348,9 @@ def test_an_xlmr_of_another_form_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "model.pt", XLMR_SETTINGS, weights)
     with pytest.raises(InputError, match="encoder_normalize_before is on"):
         encoder_model(read_checkpoint(tmp_path / "model.pt"))
-    write_checkpoint(tmp_path / "model.pt", {**XLMR_SETTINGS, "activation_fn": "relu"}, xlmr_weights())
+    write_checkpoint(
+        tmp_path / "model.pt", {**XLMR_SETTINGS, "activation_fn": "relu"}, xlmr_weights()
+    )
     with pytest.raises(InputError, match="activation_fn is 'relu'; an XLM-R has gelu"):
         encoder_model(read_checkpoint(tmp_path / "model.pt"))
 
@@ -458,7 +468,9 @@ def test_a_sentencepiece_model_of_another_kind_is_refused(tmp_path: Path) -> Non
 
 
 def test_an_xlmr_becomes_an_encoder_that_bitext_loads(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "model.pt", XLMR_SETTINGS, xlmr_weights("decoder", "emb_layer_norm"))
+    write_checkpoint(
+        tmp_path / "model.pt", XLMR_SETTINGS, xlmr_weights("decoder", "emb_layer_norm")
+    )
     # 16 embeddings: 4 special ones, 11 of the dictionary, and <mask>, which fairseq's task adds
     write_dictionary(make_dictionary(WORDS[:11]), tmp_path / "dict.txt")
     said = import_model(tmp_path / "model.pt", tmp_path / "out")

@@ -46,9 +46,7 @@ def test_a_dictionary_has_the_frequent_first_and_a_multiple_of_eight(tmp_path: P
     # two at least: 4 + 3 and one more; the name is taken, so the next is made up
     lines = [line.replace("c", "madeupword0000").replace("b", "madeupword0000") for line in lines]
     write_dictionary(build_dictionary(lines, least=2), tmp_path / "dict.txt")
-    assert (tmp_path / "dict.txt").read_text() == (
-        "madeupword0000 4\na 2\né 2\nmadeupword0001 0\n"
-    )
+    assert (tmp_path / "dict.txt").read_text() == ("madeupword0000 4\na 2\né 2\nmadeupword0001 0\n")
 
 
 def test_a_dictionary_has_no_more_symbols_than_asked_for() -> None:

@@ -30,6 +30,7 @@ PLACES = {
     "fairseq_cli": ("nmt/interop/fairseq_plugin/",),
     "openvino": ("encoders/int8.py",),
     "sacrebleu": ("nmt/evaluate.py",),
+    "ctranslate2": ("nmt/interop/ctranslate2.py",),
     "ray": tuple(f"{room}/distributed.py" for room in ROOMS),
     "torch": tuple(f"{room}/" for room in ROOMS if room != "bitext"),
     "transformers": ("encoders/", "nmt/"),

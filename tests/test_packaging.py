@@ -110,7 +110,7 @@ def test_what_is_imported_is_declared() -> None:
     for name, files in imported().items():
         library = PART_OF.get(name, name)
         candidates = {normal(name) for name in distributions.get(library, [library])}
-        assert candidates & declared("plot", "lora", "int8", "langid"), (
+        assert candidates & declared("plot", "lora", "int8", "langid", "xlm"), (
             f"{library} of {sorted(files)} is not in pyproject.toml"
         )
 

@@ -58,7 +58,9 @@ def write_data(
     given = (source_dictionary, target_dictionary)
     if model is not None:
         if any(given) or size is not None:
-            raise InputError("--model brings its own dictionary; leave out the dictionaries, --size")
+            raise InputError(
+                "--model brings its own dictionary; leave out the dictionaries, --size"
+            )
         sides = _piece_sides(model, source, target, files, trim, least, multiple)
     else:
         options = {"joined": joined, "least": least, "size": size, "multiple": multiple}

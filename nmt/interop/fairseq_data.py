@@ -100,9 +100,7 @@ def open_data(
 def _languages(folder: Path, source: str | None, target: str | None) -> tuple[str, str]:
     names = [path.name for path in folder.glob("*.idx")] if folder.is_dir() else []
     found = {(m["source"], m["target"]) for m in map(_INDEX.fullmatch, names) if m}
-    chosen = {
-        pair for pair in found if source in (None, pair[0]) and target in (None, pair[1])
-    }
+    chosen = {pair for pair in found if source in (None, pair[0]) and target in (None, pair[1])}
     if len(chosen) == 1:
         return chosen.pop()
     if not found:
@@ -225,7 +223,9 @@ def _check_names(source: str, target: str, splits: Iterable[str]) -> None:
         raise InputError(f"source and target are both '{source}'; fairseq tells them by their name")
     for split in splits:
         if not _SPLIT.fullmatch(split):
-            raise InputError(f"unknown split '{split}'; fairseq finds train, valid, valid1, test, …")
+            raise InputError(
+                f"unknown split '{split}'; fairseq finds train, valid, valid1, test, …"
+            )
 
 
 def _write_split(

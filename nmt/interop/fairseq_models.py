@@ -93,7 +93,9 @@ def translation_model(checkpoint: FairseqCheckpoint) -> Any:
     before = bool(checkpoint.setting("encoder_normalize_before", False))
     normed = bool(checkpoint.setting("layernorm_embedding", False))
     network = _NETWORKS[before, normed]
-    learned = {s: f"{s}.embed_positions.weight" in checkpoint.weights for s in ("encoder", "decoder")}
+    learned = {
+        s: f"{s}.embed_positions.weight" in checkpoint.weights for s in ("encoder", "decoder")
+    }
     if any(learned.values()) and not network.keeps_positions:
         raise InputError(
             f"{checkpoint.path}: learned positions (encoder_learned_pos, decoder_learned_pos)"
@@ -251,7 +253,9 @@ def _prepare_generation(model: Any) -> None:
 # --- back
 
 
-def transformer_parts(model: Any, source: str, target: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def transformer_parts(
+    model: Any, source: str, target: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and weights of fairseq's Transformer that computes what ``model`` computes.
 
     :param model: of BART's or mBART's shape, special ids as in fairseq.
@@ -358,7 +362,9 @@ def encoder_model(checkpoint: FairseqCheckpoint) -> Any:
     if missing := names.keys() - named.keys():
         raise InputError(f"{checkpoint.path} lacks what an XLM-R has, such as {min(missing)}")
     if left := named.keys() - names.keys():
-        raise InputError(f"{checkpoint.path} has weights that an XLM-R has not, such as {min(left)}")
+        raise InputError(
+            f"{checkpoint.path} has weights that an XLM-R has not, such as {min(left)}"
+        )
     model.load_state_dict(named)
     return model.eval()
 
@@ -398,7 +404,9 @@ def _encoder_config(checkpoint: FairseqCheckpoint) -> Any:
     return transformers.XLMRobertaConfig(
         vocab_size=vocabulary,
         hidden_size=dim,
-        num_hidden_layers=len({n.split(".")[3] for n in weights if n.startswith(f"{start}layers.")}),
+        num_hidden_layers=len(
+            {n.split(".")[3] for n in weights if n.startswith(f"{start}layers.")}
+        ),
         num_attention_heads=int(setting("encoder_attention_heads", 12)),
         intermediate_size=len(weights[f"{start}layers.0.fc1.weight"]),
         hidden_act=activation,

@@ -54,7 +54,9 @@ def tokenizer_for(
     :raises MismatchError: if its pieces are not the dictionary's.
     """
     if repeated := dictionary.repeated():
-        raise InputError(f"the dictionary has '{repeated[0]}' twice; such a one cannot be converted")
+        raise InputError(
+            f"the dictionary has '{repeated[0]}' twice; such a one cannot be converted"
+        )
     if segmenter is None:
         made = _by_spaces(dictionary, joiner)
     elif segmenter.suffix == ".model":

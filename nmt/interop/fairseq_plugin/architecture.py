@@ -21,7 +21,12 @@ from torch import Tensor, nn
 mllm = importlib.import_module(f"{__package__}.mllm")
 
 NAME = "transformer_from_mllm"
-INITS = {"none": (), "encoder": ("encoder",), "decoder": ("decoder",), "both": ("encoder", "decoder")}
+INITS = {
+    "none": (),
+    "encoder": ("encoder",),
+    "decoder": ("decoder",),
+    "both": ("encoder", "decoder"),
+}
 CROSS = ("self", "random")
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,254 @@
+"""What starting from the encoder brings in translation: training runs on Multi30k, and their table.
+
+python benchmarks/translation_quality.py train OUTPUT 'en-de-3000-*'   # runs whose names match
+python benchmarks/translation_quality.py score OUTPUT                  # those that are done
+python benchmarks/translation_quality.py table OUTPUT                  # Markdown, from the scores
+python benchmarks/translation_quality.py plot OUTPUT docs/images/low-resource.svg
+
+A run is named LANGUAGES-PAIRS-START-SEED. All runs of one size differ in what they start from and
+in nothing else: network (the bundled encoder's width, 4 encoder and 2 decoder layers), vocabulary
+(made of the very pairs it learns from), steps, rates. The settings were chosen on Multi30k's
+validation set, which also chooses the checkpoint (greedy BLEU); tests are touched by ``score``
+alone. A run that was stopped goes on when it is called again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bitext.text import atomic_write, data_folder, read_sentences
+from nmt.config import TrainConfig
+from nmt.evaluate import published_bleu, translation_score
+from nmt.training import train
+from nmt.translator import TranslationModel
+
+SETS = ("2016_flickr", "2017_flickr")
+ALL = 29000
+STARTS: dict[str, dict[str, bool]] = {
+    "scratch": {"encoder": False, "decoder": False, "embeddings": False},
+    "embeddings": {"encoder": False, "decoder": False, "embeddings": True},
+    "encoder": {"encoder": True, "decoder": False, "embeddings": True},
+    "decoder": {"encoder": False, "decoder": True, "embeddings": True},
+    "both": {"encoder": True, "decoder": True, "embeddings": True},
+}
+
+
+class Size(NamedTuple):
+    """Settings that go with a number of pairs."""
+
+    vocabulary: int
+    batch_tokens: int
+    steps: int
+    every: int  # steps between measurements
+    dropout: float = 0.3
+
+
+SIZES = {
+    1000: Size(2000, 1024, 1500, 250),
+    3000: Size(4000, 2048, 1500, 250),
+    10000: Size(8000, 2048, 4000, 500),
+    ALL: Size(8000, 4096, 5000, 500),
+}
+
+
+class Run(NamedTuple):
+    """One training run."""
+
+    source: str
+    target: str
+    pairs: int
+    start: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.target}-{self.pairs}-{self.start}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> Run:
+        source, target, pairs, start, seed = name.split("-")
+        return cls(source, target, int(pairs), start, int(seed))
+
+
+def runs() -> list[Run]:
+    """All runs, in the order in which they say most."""
+    languages = [("en", "de"), ("en", "fr")]
+    small = [
+        Run(*pair, size, start, seed)
+        for seed in (1, 2, 3)
+        for pair in languages
+        for size in (3000, 1000)
+        for start in STARTS
+    ]
+    large = [
+        Run(*pair, size, start, 1)
+        for pair in languages
+        for size in (ALL, 10000)
+        for start in ("both", "scratch", "encoder", "decoder", "embeddings")
+    ]
+    return small + large
+
+
+def config_of(run: Run) -> TrainConfig:
+    """Its settings."""
+    size = SIZES[run.pairs]
+    pair = f"{run.source}-{run.target}"
+    corpus: dict[str, Any] = {"file": f"parallel/multi30k/train.{pair}.tsv.gz"}
+    if run.pairs != ALL:
+        corpus["first"] = run.pairs
+    return TrainConfig.model_validate(
+        {
+            "seed": run.seed,
+            "checkpoint_steps": 500,
+            "data": {
+                "source_lang": run.source,
+                "target_lang": run.target,
+                "corpora": [corpus],
+                "dev": [
+                    {
+                        "source": f"mt/multi30k_val.{run.source}",
+                        "target": f"mt/multi30k_val.{run.target}",
+                    }
+                ],
+            },
+            "vocabulary": {"source": "corpus", "size": size.vocabulary},
+            "model": {"encoder_layers": 4, "decoder_layers": 2, "dropout": size.dropout},
+            "initialize": {"model": "bundled", **STARTS[run.start]},
+            "stages": [
+                {
+                    "steps": size.steps,
+                    "batch_tokens": size.batch_tokens,
+                    "learning_rate": 1e-3,
+                    "schedule": "cosine",
+                    "warmup_steps": 200,
+                    "precision": "bfloat16",
+                }
+            ],
+            "validation": {"every": size.every, "patience": 100},
+        }
+    )
+
+
+def train_runs(output: Path, pattern: str, device: str) -> None:
+    """Train those that are not done; the first goes first."""
+    for run in runs():
+        folder = output / run.name
+        if fnmatch(run.name, pattern) and not (folder / "model" / "config.json").is_file():
+            print(run.name, flush=True)
+            train(config_of(run), data=data_folder(), output=folder, device=device, progress=False)
+
+
+def score_runs(output: Path, beam_size: int) -> None:
+    """Translate the test sets by every model that is not scored yet."""
+    for folder in sorted(output.glob("*/model")):
+        result = folder.parent / f"scores-beam{beam_size}.json"
+        if result.is_file():
+            continue
+        run = Run.parse(folder.parent.name)
+        scores = {name: score_set(folder, run, name, beam_size) for name in SETS}
+        with atomic_write(result) as file:
+            json.dump(scores, file, indent=1)
+        print(run.name, {name: round(one["bleu"], 2) for name, one in scores.items()}, flush=True)
+
+
+def score_set(folder: Path, run: Run, name: str, beam_size: int) -> dict[str, Any]:
+    """One model on one test set; the translations are kept beside the score."""
+    stem = data_folder() / "mt" / f"multi30k_test_{name}"
+    sources, references = (
+        list(read_sentences(f"{stem}.{lang}")) for lang in (run.source, run.target)
+    )
+    found = TranslationModel.load(folder).translate(sources, beam_size=beam_size)
+    hypotheses = [one[0].text for one in found]
+    with atomic_write(folder.parent / f"{name}.beam{beam_size}.{run.target}") as file:
+        file.writelines(f"{line}\n" for line in hypotheses)
+    score = translation_score(hypotheses, references, metrics=("bleu", "chrf"))
+    published = published_bleu(hypotheses, references, language=run.target)
+    return {
+        "bleu": score.bleu,
+        "chrf": score.chrf,
+        "published": published.score,
+        "signatures": {**score.signatures, "published": published.signature},
+    }
+
+
+def table(output: Path, beam_size: int) -> None:
+    """Mean and spread of the seeds: BLEU, chrF2, BLEU by the published protocol."""
+    print("| pair | pairs | start | seeds | " + " | ".join(SETS) + " |")
+    print("|---|--:|---|--:|" + "---|" * len(SETS))
+    for (pair, pairs, start), every in sorted(_by_setting(output, beam_size).items()):
+        cells = [
+            " / ".join(_mean([one[name][what] for one in every]) for what in _COLUMNS)
+            for name in SETS
+        ]
+        print(f"| {pair} | {pairs:,} | {start} | {len(every)} | " + " | ".join(cells) + " |")
+
+
+_COLUMNS = ("bleu", "chrf", "published")
+
+
+def _mean(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def _by_setting(output: Path, beam_size: int) -> dict[tuple[str, int, str], list[Any]]:
+    found: dict[tuple[str, int, str], list[Any]] = {}
+    for path in sorted(output.glob(f"*/scores-beam{beam_size}.json")):
+        run = Run.parse(path.parent.name)
+        key = (f"{run.source}-{run.target}", run.pairs, run.start)
+        found.setdefault(key, []).append(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def plot(output: Path, beam_size: int, picture: Path) -> None:
+    """BLEU on test 2016 by the number of pairs, one line a start, one panel a language pair."""
+    from matplotlib.figure import Figure
+
+    every = _by_setting(output, beam_size)
+    languages = sorted({pair for pair, _, _ in every})
+    figure = Figure(figsize=(5 * len(languages), 4), layout="constrained")
+    axes = figure.subplots(1, len(languages), squeeze=False)[0]
+    for axis, pair in zip(axes, languages, strict=True):
+        for start in STARTS:
+            sizes = sorted(size for p, size, s in every if (p, s) == (pair, start))
+            means = [
+                statistics.mean(one[SETS[0]]["bleu"] for one in every[pair, size, start])
+                for size in sizes
+            ]
+            if sizes:
+                axis.plot(sizes, means, marker="o", label=start)
+        axis.set(xscale="log", xlabel="sentence pairs", ylabel="BLEU, test 2016", title=pair)
+        axis.set_xticks(list(SIZES), [f"{size // 1000}k" for size in SIZES])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend(title="starts from")
+    figure.savefig(picture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["train", "score", "table", "plot"])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("argument", nargs="?", default="*", help="pattern of runs, or the picture")
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if given.what == "train":
+        train_runs(given.output, given.argument, given.device)
+    elif given.what == "score":
+        score_runs(given.output, given.beam_size)
+    elif given.what == "table":
+        table(given.output, given.beam_size)
+    else:
+        plot(given.output, given.beam_size, Path(given.argument))
+
+
+if __name__ == "__main__":
+    main()
