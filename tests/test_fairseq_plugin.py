@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,9 +39,7 @@ def test_the_plugin_needs_nothing_that_is_not_beside_fairseq() -> None:
     ("layers", "wanted", "chosen"),
     [(4, 4, [0, 1, 2, 3]), (12, 6, [0, 2, 4, 7, 9, 11]), (4, 2, [0, 3]), (4, 1, [3])],
 )  # fmt: skip
-def test_a_shallower_stack_takes_layers_evenly(
-    layers: int, wanted: int, chosen: list[int]
-) -> None:
+def test_a_shallower_stack_takes_layers_evenly(layers: int, wanted: int, chosen: list[int]) -> None:
     # 6 of 12: 11/5 = 2.2 apart, so 0, 2.2, 4.4, 6.6, 8.8, 11
     assert mllm.spread(layers, wanted) == chosen
 
@@ -51,7 +50,7 @@ def test_a_deeper_stack_is_refused() -> None:
 
 
 def test_the_weights_of_a_folder_have_fairseqs_names(tiny_model: Path) -> None:
-    model = transformers.XLMRobertaModel.from_pretrained(tiny_model, add_pooling_layer=False)
+    model: Any = transformers.XLMRobertaModel.from_pretrained(tiny_model, add_pooling_layer=False)
     weights = mllm.read_weights(tiny_model)
     layer = mllm.layer_tensors(weights, 1)
     query = model.encoder.layer[1].attention.self.query
@@ -190,9 +189,7 @@ def test_data_and_a_model_go_to_fairseq_and_back(fairseq: str, tmp_path: Path) -
     assert "equal byte by byte" in done.stdout
 
 
-def test_the_encoder_in_fairseq_is_the_mllm(
-    fairseq: str, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_the_encoder_in_fairseq_is_the_mllm(fairseq: str, tiny_model: Path, tmp_path: Path) -> None:
     """The same hidden states from both; the dictionary has the pieces in another order."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
     pieces = [tokenizer.convert_ids_to_tokens(i) for i in reversed(range(4, len(tokenizer)))]
@@ -226,7 +223,7 @@ print(json.dumps([states.tolist(), cross.encoder_attn.q_proj.weight.tolist(), ti
     assert done.returncode == 0, done.stderr
     states, cross, tied = json.loads(done.stdout.splitlines()[-1])
     # id n of the dictionary is piece (size + 3 - n) of the model: size - 3 is 6
-    model = transformers.XLMRobertaModel.from_pretrained(tiny_model, add_pooling_layer=False)
+    model: Any = transformers.XLMRobertaModel.from_pretrained(tiny_model, add_pooling_layer=False)
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = 1e-5  # of fairseq

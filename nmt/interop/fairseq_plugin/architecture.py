@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @register_model(NAME)
 class TransformerFromMllm(TransformerModel):  # type: ignore[misc]  # fairseq has no types
-    """The Transformer whose layers are an MLLM's: norm after each block, learned positions, GELU."""
+    """The Transformer with an MLLM's layers: norm after each block, learned positions, GELU."""
 
     @classmethod
     def add_args(cls, parser: Any) -> None:
