@@ -59,7 +59,7 @@ class TransformerFromMllm(TransformerModel):  # type: ignore[misc]  # fairseq ha
         return model
 
 
-@register_model_architecture(NAME, NAME)
+@register_model_architecture(NAME, NAME)  # type: ignore[untyped-decorator]
 def shape(args: Any) -> None:
     """Take from the MLLM's ``config.json`` whatever the options leave open."""
     args.mllm_path = getattr(args, "mllm_path", None)
