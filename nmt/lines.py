@@ -56,9 +56,7 @@ class Style(NamedTuple):
         return "\t".join(fields)
 
 
-def _object(
-    source: str, found: Sequence[Hypothesis], linked: Sequence[Alignment | None]
-) -> str:
+def _object(source: str, found: Sequence[Hypothesis], linked: Sequence[Alignment | None]) -> str:
     hypotheses = []
     for hypothesis, alignment in zip(found, linked, strict=True):
         own: dict[str, Any] = {"text": hypothesis.text, "score": round(hypothesis.score, 6)}

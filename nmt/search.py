@@ -52,9 +52,7 @@ class SearchSettings(Strict):
         if self.no_repeat_ngram == 1:
             raise ValueError("no_repeat_ngram 1 would forbid every second comma; 0 or at least 2")
         if not self.sample and self.n_best > self.beam_size:
-            raise ValueError(
-                f"n_best {self.n_best} is more than the beam_size of {self.beam_size}"
-            )
+            raise ValueError(f"n_best {self.n_best} is more than the beam_size of {self.beam_size}")
         drawing = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
         for name, default in drawing.items():
             if not self.sample and getattr(self, name) != default:

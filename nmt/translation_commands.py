@@ -126,9 +126,7 @@ def translate(
         from bitext.bridges import links_by
         from encoders.options import load_encoder
 
-        links = links_by(
-            load_encoder(alignment_model, None, "auto", device, allow_download=False)
-        )
+        links = links_by(load_encoder(alignment_model, None, "auto", device, allow_download=False))
     work = _Work(
         loaded,
         {**how.model_dump(), "source_lang": source_lang, "target_lang": target_lang},

@@ -151,9 +151,7 @@ def test_forbidden_pieces_are_never_written() -> None:
     common = max(free[0][0].ids, key=free[0][0].ids.count)
     found = search(model, batch, SearchSettings(beam_size=2), end=END, forbidden=[common])
     assert not any(common in own[0].ids for own in found)
-    expected = generated(
-        model, batch, SearchSettings(beam_size=2), 20, bad_words_ids=[[common]]
-    )
+    expected = generated(model, batch, SearchSettings(beam_size=2), 20, bad_words_ids=[[common]])
     assert_same(found, expected)
 
 

@@ -5,8 +5,8 @@ them, and in ``checkpoint`` the tokenizer and configuration of the model it was 
 
 CTranslate2's beam search is :mod:`nmt.beams` with ``early_stopping``, and its scores are the same:
 sums of log-probabilities by the length, with its end and a forced tag, to the power of the penalty.
-Two things differ. What ``no_repeat_ngram`` forbids does not count in the probabilities of what is
-left; and right after a prefix no hypothesis ends.
+Two things differ. What is forbidden, by ``no_repeat_ngram`` or the checkpoint, does not count in the
+probabilities of what is left; and right after a prefix no hypothesis ends.
 
 This is the only module that knows CTranslate2.
 """
@@ -216,10 +216,11 @@ class CTranslate2Engine:
             return_end_token=True,
         )
         found = []
-        for item, result, prefix in zip(items, results, prefixes, strict=True):
-            free = len(item.given) - 1 - counted  # pieces of the prefix that do not count
+        for item, result in zip(items, results, strict=True):
+            prefix = len(item.given) - 1  # is returned, but for what the decoder starts from
+            free = prefix - counted  # pieces of the prefix that do not count
             scored = zip(result.hypotheses, result.scores, strict=True)
-            own = [self._found(p[len(prefix) :], s, len(p), free, how) for p, s in scored]
+            own = [self._found(p[prefix:], s, len(p), free, how) for p, s in scored]
             found.append(sorted(own, key=lambda one: -one.score))
         return found
 
