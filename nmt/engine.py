@@ -1,4 +1,4 @@
-"""What turns pieces of sentences into pieces of translations: torch here, others in ``interop/``."""
+"""What turns pieces of sentences into those of translations: torch here, others in interop/."""
 
 from __future__ import annotations
 

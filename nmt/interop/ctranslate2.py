@@ -5,8 +5,8 @@ them, and in ``checkpoint`` the tokenizer and configuration of the model it was 
 
 CTranslate2's beam search is :mod:`nmt.beams` with ``early_stopping``, and its scores are the same:
 sums of log-probabilities by the length, with its end and a forced tag, to the power of the penalty.
-Two things differ. What is forbidden, by ``no_repeat_ngram`` or the checkpoint, does not count in the
-probabilities of what is left; and right after a prefix no hypothesis ends.
+Two things differ. What is forbidden, by ``no_repeat_ngram`` or the checkpoint, does not count in
+the probabilities of what is left; and right after a prefix no hypothesis ends.
 
 This is the only module that knows CTranslate2.
 """
@@ -75,7 +75,7 @@ def import_ctranslate2() -> Any:
         import ctranslate2.converters
     except ImportError:
         raise InputError(
-            'engine ctranslate2 needs CTranslate2; install it with: pip install "bitext[ctranslate2]"'
+            'CTranslate2 is not here; install it with: pip install "bitext[ctranslate2]"'
         ) from None
     return ctranslate2
 
@@ -147,9 +147,9 @@ def _copy_checkpoint(source: Path, target: Path) -> None:
     """All but the weights."""
     target.mkdir()
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".txt", ".model", ".spm"):
-            if not path.name.endswith(".index.json"):
-                shutil.copyfile(path, target / path.name)
+        wanted = path.suffix in (".json", ".txt", ".model", ".spm")
+        if wanted and path.is_file() and not path.name.endswith(".index.json"):
+            shutil.copyfile(path, target / path.name)
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
