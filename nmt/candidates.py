@@ -73,11 +73,10 @@ def drawn(logits: Tensor, uniform: Tensor, *, top_k: int, top_p: float) -> Tenso
     :param uniform: float64 in [0, 1), shape (rows,).
     :return: int64, shape (rows,).
     """
+    places: Tensor | None = None
     if top_k or top_p < 1:
         k = min(top_k or logits.shape[1], logits.shape[1])
         logits, places = logits.topk(k, dim=1)
-    else:
-        places = None
     shares = logits.double().softmax(dim=1)
     sums = shares.cumsum(dim=1)
     if top_p < 1:

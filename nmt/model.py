@@ -61,7 +61,9 @@ def load_translation_checkpoint(
     model.eval().to(place)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return TranslationCheckpoint(folder, model, TaggedCodec(tokenizer, settings), fingerprint(folder))
+    return TranslationCheckpoint(
+        folder, model, TaggedCodec(tokenizer, settings), fingerprint(folder)
+    )
 
 
 def save_translation_checkpoint(

@@ -98,7 +98,9 @@ class TaggedCodec:
 
     def prefix(self, target_lang: str) -> list[int]:
         self._check("target", target_lang, self.settings.target_langs)
-        return [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
+        return (
+            [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
+        )
 
     def text(self, ids: Sequence[int]) -> str:
         decoded: str = self.tokenizer.decode(

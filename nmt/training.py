@@ -183,9 +183,7 @@ def _prepare_vocabulary(
     return Words(transformers.AutoTokenizer.from_pretrained(made, local_files_only=True), kept)
 
 
-def _make_vocabulary(
-    config: TrainConfig, encoder: PretrainedEncoder | None, data: Path
-) -> Words:
+def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:
     how = config.vocabulary
     kept: list[int] | None = None
     if _takes_encoders(config, encoder, data):

@@ -14,6 +14,7 @@ import transformers
 from bitext.errors import InputError, UnknownNameError
 from nmt.interop.ctranslate2 import export_ctranslate2
 from nmt.model import load_translation_checkpoint, save_translation_checkpoint
+from nmt.tokenization import TaggedCodec
 from nmt.translator import TranslationModel
 
 Call = Callable[..., tuple[int, str, str]]
@@ -55,7 +56,7 @@ def test_ctranslate2_finds_what_torch_finds(tiny_translator: Path, exported: Pat
 def test_a_prefix_is_kept(tiny_translator: Path, exported: Path) -> None:
     """Prefixes of different lengths, which do not count in the scores."""
     prefixes = ["das haus", "", "", "ein haus im", ""]
-    how = {"prefixes": prefixes, "beam_size": 1, "max_length": 6}
+    how: dict[str, Any] = {"prefixes": prefixes, "beam_size": 1, "max_length": 6}
     found = TranslationModel.load(exported).translate(SOURCES, **how)
     for prefix, own in zip(prefixes, found, strict=True):
         assert own[0].text.startswith(prefix)
@@ -69,6 +70,7 @@ def test_a_prefix_is_kept(tiny_translator: Path, exported: Path) -> None:
 def test_other_architectures(kind: str, tiny_translator: Path, tmp_path: Path) -> None:
     """They put the layer normalisation before each block, and M2M100 computes its positions."""
     checkpoint = load_translation_checkpoint(tiny_translator)
+    assert isinstance(checkpoint.codec, TaggedCodec)
     own = checkpoint.model.config.to_dict()
     for name in ("model_type", "architectures", "transformers_version", "normalize_before"):
         own.pop(name, None)
