@@ -29,6 +29,20 @@ def coverage_by(encoder: Any) -> Coverage:
     return cast("Coverage", import_module("aligners.evidence").coverage(encoder))
 
 
+Similarity = Callable[["Sequence[SentencePair]"], "list[float]"]
+"""How near the sentences of each pair of raw text are; larger is nearer."""
+
+
+def similarity_by(encoder: Any, margin: str = "absolute") -> Similarity:
+    """Retrieval's score of pairs, by a model.
+
+    :param encoder: an :class:`encoders.encoder.Encoder`.
+    :param margin: one of retrieval's; ``absolute`` is the cosine.
+    """
+    made = import_module("retrieval.filters.similarity").similarity(encoder, margin)
+    return cast("Similarity", made)
+
+
 def links_by(encoder: Any) -> Links:
     """Word alignment by a model and its own method.
 

@@ -4,6 +4,7 @@ a resumed run goes on with the very batch that an uninterrupted one would have t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -82,10 +83,16 @@ class BitextBatches:
     def __len__(self) -> int:
         return sum(len(one) for one in self.corpora)
 
+    def with_corpora(self, corpora: Sequence[EncodedBitext]) -> BitextBatches:
+        """The same rounds of other segmentations of the same pairs."""
+        other = copy.copy(self)
+        other.corpora = list(corpora)
+        return other
+
     def plans(self, *, tokens: int, stage: int, start: int) -> Iterator[Plan]:
         number, taken = 0, 0
         while True:
-            plans = self._plan(tokens, stage, number)
+            plans = self.plan(tokens, stage, number)
             yield from plans[max(0, start - taken) :]
             taken += len(plans)
             number += 1
@@ -97,19 +104,19 @@ class BitextBatches:
         for plan in cut(lengths, tokens, np.random.default_rng(self._seed)):
             yield self.build([rows[k] for k in plan])
 
-    def _plan(self, tokens: int, stage: int, number: int) -> list[Plan]:
+    def plan(self, tokens: int, stage: int, number: int) -> list[Plan]:
         """One round of batches."""
         rng = np.random.default_rng((self._seed, stage, number))
         rows = [
             Row(corpus, int(pair))
-            for corpus, pairs in enumerate(self._drawn(stage, number))
+            for corpus, pairs in enumerate(self.drawn(stage, number))
             for pair in pairs
         ]
         lengths = np.array([self._lengths(row) for row in rows])
         plans = cut(lengths, tokens, rng)
         return [[rows[k] for k in plan] for plan in plans]
 
-    def _drawn(self, stage: int, number: int) -> Iterator[NDArray[np.int64]]:
+    def drawn(self, stage: int, number: int) -> Iterator[NDArray[np.int64]]:
         """The pairs of each corpus in a round: the next ones of its endless shuffling."""
         if len(self.corpora) == 1:
             counts = [len(self.corpora[0])]

@@ -66,8 +66,13 @@ class VocabularySettings(Strict):
 
     source: Literal["auto", "corpus", "encoder"] = "auto"
     size: Positive = 8000  # pieces of a vocabulary that is made of the corpus
+    text: list[str] = Field([])  # more files, of sentences or bitext, that it is made for
     min_count: Positive = 1  # how often the text has a piece of the encoder's that is kept
-    sampling: Share = 0.0  # how far segmentations are random: 1 / this is Kudo's alpha
+    # training text is segmented anew, at random, each time the corpus has been gone through
+    sampling_alpha: float | None = Field(
+        None, gt=0, lt=1
+    )  # unigram (Kudo, 2018); less: more random
+    bpe_dropout: Share = 0.0  # share of BPE's merges left out (Provilkov et al., 2020: 0.1)
     tags: Literal["auto", "none", "source", "decoder"] = "auto"
 
 
@@ -152,6 +157,8 @@ class TrainConfig(Strict):
             raise ValueError("stages need different names, got " + ", ".join(names))
         if self.initialize.model is None and self.vocabulary.source == "encoder":
             raise ValueError("vocabulary.source 'encoder' needs an encoder: initialize.model")
+        if self.vocabulary.sampling_alpha is not None and self.vocabulary.bpe_dropout:
+            raise ValueError("set vocabulary.sampling_alpha or vocabulary.bpe_dropout, not both")
         dim, heads = self.model.dim, self.model.heads
         if dim is not None and heads is not None and dim % heads:
             raise ValueError(f"model.dim {dim} is not a multiple of {heads} heads")

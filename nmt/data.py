@@ -46,8 +46,8 @@ class Pieces:
 class EncodedBitext:
     """Sentence pairs as a model reads them: whole encoder inputs, and decoder sequences.
 
-    A decoder sequence is the prefix, the pieces and the end: its input is all but the last, and
-    what it is to predict is all that follows the prefix.
+    A decoder sequence is the pieces in their frame: its input is all but the last, and what it is
+    to predict is all that follows what it is given.
     """
 
     source: Pieces
@@ -110,37 +110,46 @@ def name_of_bitext(bitext: Bitext) -> str:
 
 
 def encode_corpus(
-    corpus: Corpus, settings: DataSettings, codec: Codec, data: Path
+    corpus: Corpus,
+    settings: DataSettings,
+    codec: Codec,
+    data: Path,
+    *,
+    texts: list[tuple[str, str]] | None = None,
 ) -> tuple[EncodedBitext, Cleaning]:
     """Read and encode a corpus; pairs that cannot be learned from are counted and left out.
 
+    :param texts: the pairs that are kept are added to it.
     :raises InputError: if it cannot be read, or nothing of it is left.
     :raises UnknownNameError: if the model does not know its languages.
     """
     source_lang = corpus.source_lang or settings.source_lang
     target_lang = corpus.target_lang or settings.target_lang
-    prefix = codec.prefix(target_lang)
+    frame = codec.frame(target_lang)
     said = Cleaning(name_of_bitext(corpus))
     sources: list[list[int]] = []
     targets: list[list[int]] = []
     seen: set[int] = set()
     wanted = islice(read_pairs(corpus, data), corpus.first)
-    before = "" if corpus.tag is None else f"{corpus.tag} "
     while chunk := list(islice(wanted, _CHUNK)):
-        encoded = codec.source([before + source for source, _ in chunk], source_lang, target_lang)
+        encoded = codec.source(
+            [source for source, _ in chunk], source_lang, target_lang, tag=corpus.tag
+        )
         pieces = codec.target([target for _, target in chunk], target_lang)
         for pair, source, target in zip(chunk, encoded, pieces, strict=True):
             said.pairs += 1
-            whole = [*prefix, *target, codec.end]
+            whole = [*frame.before, *target, *frame.after]
             if _is_left_out(pair, source, whole, settings, codec, seen, said):
                 continue
             said.kept += 1
+            if texts is not None:
+                texts.append(pair)
             sources.append(source)
             targets.append(whole)
     if not sources:
         raise InputError(f"{said.sentence()}; nothing is left to train on")
     encoded_corpus = EncodedBitext(
-        Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang, corpus.weight
+        Pieces.of(sources), Pieces.of(targets), frame.given, source_lang, target_lang, corpus.weight
     )
     return encoded_corpus, said
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import BartForConditionalGeneration
 
 from nmt.batches import IGNORED, Batch
 
@@ -45,7 +44,7 @@ def smoothed_loss(
 def loss_of(model: Any, batch: Batch, *, smoothing: float = 0.0) -> tuple[torch.Tensor, int]:
     """The summed loss of a batch, and over how many pieces it is a sum."""
     count = int((batch.labels != IGNORED).sum())
-    if not isinstance(model, BartForConditionalGeneration):
+    if model.config.model_type not in _HEADS:
         output = model(
             input_ids=batch.source,
             attention_mask=batch.source_mask,
@@ -57,15 +56,40 @@ def loss_of(model: Any, batch: Batch, *, smoothing: float = 0.0) -> tuple[torch.
             logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
         )
         return loss, count
+    states, bias = _HEADS[model.config.model_type](model, batch)
+    weight = model.lm_head.weight
+    return smoothed_loss(states, weight, batch.labels, bias=bias, smoothing=smoothing), count
+
+
+def _bart_states(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """States of the decoder, and the output layer's bias, of BART and what is built like it."""
     states = model.model(
         input_ids=batch.source,
         attention_mask=batch.source_mask,
         decoder_input_ids=batch.decoder_input,
         use_cache=False,
     ).last_hidden_state
-    bias = model.final_logits_bias[0] if bool(model.final_logits_bias.any()) else None
-    weight = model.lm_head.weight
-    return smoothed_loss(states, weight, batch.labels, bias=bias, smoothing=smoothing), count
+    bias = getattr(model, "final_logits_bias", None)  # a buffer; M2M100 has none
+    return states, bias[0] if bias is not None and bool(bias.any()) else None
+
+
+def _t5_states(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    encoded = model.encoder(input_ids=batch.source, attention_mask=batch.source_mask)
+    states = model.decoder(
+        input_ids=batch.decoder_input,
+        encoder_hidden_states=encoded.last_hidden_state,
+        encoder_attention_mask=batch.source_mask,
+        use_cache=False,
+    ).last_hidden_state
+    if getattr(model.config, "scale_decoder_outputs", False):  # where output and embeddings are one
+        states = states * model.model_dim**-0.5
+    return states, None
+
+
+_HEADS = {
+    **dict.fromkeys(("bart", "mbart", "m2m_100", "marian"), _bart_states),
+    **dict.fromkeys(("t5", "mt5", "umt5"), _t5_states),
+}
 
 
 class _Sliced(torch.autograd.Function):

@@ -15,6 +15,7 @@ from bitext.text import atomic_folder
 from encoders.checkpoint import DTYPES, find_device, quietly, reading
 from encoders.hub import find_folder, fingerprint
 from encoders.training.run import writing
+from nmt.hub_codec import HubCodec, codec_of
 from nmt.tokenization import Codec, TaggedCodec, read_settings
 
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -55,21 +56,17 @@ def load_translation_checkpoint(
         model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(
             folder, config=config, dtype=DTYPES[dtype], use_safetensors=True, **_SAFELY
         )
-    settings = read_settings(folder)
-    if settings is None:
-        raise InputError(f"model '{name}' has no translation.json, which names its languages")
+    codec = codec_of(str(name), tokenizer, config, read_settings(folder))
     model.eval().to(place)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return TranslationCheckpoint(
-        folder, model, TaggedCodec(tokenizer, settings), fingerprint(folder)
-    )
+    return TranslationCheckpoint(folder, model, codec, fingerprint(folder))
 
 
 def save_translation_checkpoint(
     folder: Path,
     model: Any,
-    codec: TaggedCodec,
+    codec: TaggedCodec | HubCodec,
     *,
     weights: dict[str, torch.Tensor] | None = None,
     beside: Callable[[Path], None] | None = None,
@@ -93,12 +90,12 @@ def save_translation_checkpoint(
 
 def _untied(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Every tensor once and apart, but for those that ``transformers`` ties when it loads."""
-    tied = {name for name in weights if name.endswith(("embed_tokens.weight", "lm_head.weight"))}
+    tied = {name: root for name, root in model.all_tied_weights_keys.items() if root in weights}
     seen: set[int] = set()
     state: dict[str, torch.Tensor] = {}
     for name, tensor in weights.items():
-        if name in tied and "model.shared.weight" in weights:
-            state[name] = weights["model.shared.weight"]
+        if name in tied:
+            state[name] = weights[tied[name]]
         elif tensor.data_ptr() in seen:
             state[name] = tensor.clone()
         else:
@@ -150,6 +147,8 @@ def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
         dropout=shape.dropout,
         attention_dropout=shape.attention_dropout,
         activation_dropout=shape.activation_dropout,
+        # Glorot & Bengio (2010) for square matrices; BART's 0.02 suits a width of 1024 and more
+        init_std=shape.dim**-0.5,
         pad_token_id=codec.pad,
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else codec.end,
         eos_token_id=codec.end,

@@ -13,7 +13,7 @@ from torch import nn
 
 from nmt.config import Part, Stage
 
-_LAYER = re.compile(r"\.(encoder|decoder)\.layers\.(\d+)\.")
+_LAYER = re.compile(r"\.(encoder|decoder)\.(?:layers|block)\.(\d+)\.")
 
 
 def part_of(name: str) -> Part:
@@ -28,8 +28,19 @@ def part_of(name: str) -> Part:
 def freeze(model: nn.Module, stage: Stage, step: int) -> None:
     """Let move what moves at this step of the stage, and nothing else."""
     thawed = bool(stage.thaw_step) and step >= stage.thaw_step
+    fixed = fixed_parameters(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(thawed or part_of(name) not in stage.freeze)
+        moves = thawed or part_of(name) not in stage.freeze
+        parameter.requires_grad_(moves and name not in fixed)
+
+
+def fixed_parameters(model: nn.Module) -> set[str]:
+    """Names of weights that are a formula and never saved: Marian's sinusoidal positions."""
+    return {
+        f"{name}.weight"
+        for name, one in model.named_modules()
+        if "Sinusoidal" in type(one).__name__
+    }
 
 
 def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> torch.optim.AdamW:
@@ -40,11 +51,11 @@ def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> 
     :param new: names of parameters that were not pretrained.
     """
     layers = count_layers(model)
-    fresh = frozenset(new)
+    fresh, fixed = frozenset(new), fixed_parameters(model)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         part = part_of(name)
-        if part in stage.freeze and not stage.thaw_step:
+        if name in fixed or (part in stage.freeze and not stage.thaw_step):
             continue
         rate = stage.rates.get(part, 1.0) * stage.layer_decay ** depth_of(name, layers)
         if name in fresh:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from bitext.errors import InputError, UnknownNameError, choose_from
 from encoders.strict import Strict
@@ -13,6 +13,14 @@ from encoders.subwords import SubwordSplitter
 
 SETTINGS_FILE = "translation.json"
 """Beside the checkpoint: what its tokenizer cannot say."""
+
+
+class Frame(NamedTuple):
+    """What stands around a target's pieces in training."""
+
+    before: list[int]  # what the decoder is given in translation: ``Codec.prefix``
+    after: list[int]  # what it learns to say in the end
+    given: int  # how many of the first it does not learn to say
 
 
 class Codec(Protocol):
@@ -25,12 +33,24 @@ class Codec(Protocol):
     max_target: int
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
         """The encoder's whole input.
 
+        :param tag: a special piece before each sentence, such as ``<bt>``.
         :raises UnknownNameError: if the model does not know a language, or the direction.
         """
+        ...
+
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
+        """What the encoder's input has before and after a sentence's own pieces."""
         ...
 
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
@@ -39,6 +59,10 @@ class Codec(Protocol):
 
     def prefix(self, target_lang: str) -> list[int]:
         """What the decoder is given before the first piece."""
+        ...
+
+    def frame(self, target_lang: str) -> Frame:
+        """What stands around a target's pieces in training."""
         ...
 
     def text(self, ids: Sequence[int]) -> str:
@@ -52,7 +76,7 @@ class TranslationSettings(Strict):
     version: Literal[1] = 1
     source_langs: tuple[str, ...]
     target_langs: tuple[str, ...]
-    tags: Literal["none", "source", "decoder"] = "none"
+    tags: Literal["none", "source", "decoder", "checkpoint"] = "none"  # the last: hub_codec.py
     max_source: int
     max_target: int
 
@@ -83,14 +107,24 @@ class TaggedCodec:
         self._tags = {lang: int(tokenizer.convert_tokens_to_ids(tag_of(lang))) for lang in tagged}
 
     def source(
-        self, sentences: Sequence[str], source_lang: str, target_lang: str
+        self,
+        sentences: Sequence[str],
+        source_lang: str,
+        target_lang: str,
+        *,
+        tag: str | None = None,
     ) -> list[list[int]]:
+        before, after = self.around(source_lang, target_lang, tag=tag)
+        return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
+
+    def around(
+        self, source_lang: str, target_lang: str, *, tag: str | None = None
+    ) -> tuple[list[int], list[int]]:
         self._check("source", source_lang, self.settings.source_langs)
         self._check("target", target_lang, self.settings.target_langs)
-        before = [self._tags[target_lang]] if self.settings.tags == "source" else []
-        before = [*self._splitter.prefix, *before]
-        after = self._splitter.suffix
-        return [[*before, *one.ids, *after] for one in self._splitter.texts(sentences)]
+        wanted = [self._tags[target_lang]] if self.settings.tags == "source" else []
+        before = [*self._splitter.prefix, *wanted, *tag_ids(self.tokenizer, tag)]
+        return before, self._splitter.suffix
 
     def target(self, sentences: Sequence[str], target_lang: str) -> list[list[int]]:
         self._check("target", target_lang, self.settings.target_langs)
@@ -101,6 +135,10 @@ class TaggedCodec:
         return (
             [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
         )
+
+    def frame(self, target_lang: str) -> Frame:
+        before = self.prefix(target_lang)
+        return Frame(before, [self.end], len(before))
 
     def text(self, ids: Sequence[int]) -> str:
         decoded: str = self.tokenizer.decode(
@@ -133,6 +171,19 @@ def read_settings(folder: Path) -> TranslationSettings | None:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is no description of a translation model: {reason}") from None
+
+
+def tag_ids(tokenizer: Any, tag: str | None) -> list[int]:
+    """The id of a special piece; none for none.
+
+    :raises UnknownNameError: if the tokenizer has no such special piece.
+    """
+    if tag is None:
+        return []
+    known = {str(one): number for number, one in tokenizer.added_tokens_decoder.items()}
+    if tag not in known:
+        raise UnknownNameError(choose_from("tag", tag, sorted(known)))
+    return [int(known[tag])]
 
 
 def _end_of(tokenizer: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,15 +13,24 @@ from typing import Any
 import transformers
 
 from bitext.errors import InputError
-from bitext.text import atomic_folder, atomic_write
-from encoders.checkpoint import find_device
+from bitext.text import atomic_folder, atomic_write, read_sentences
+from encoders.checkpoint import find_device, quietly
 from encoders.training import processes
-from nmt.batches import BitextBatches
+from nmt.batches import BatchSource, BitextBatches
 from nmt.config import ModelSettings, TrainConfig
-from nmt.data import encode_corpus, read_pairs
+from nmt.data import EncodedBitext, encode_corpus, read_pairs
+from nmt.finetune import (
+    PretrainedTranslator,
+    check_translator,
+    find_translator,
+    start_from_translator,
+    trim_tokenizer,
+)
+from nmt.hub_codec import HubCodec
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.run import TrainingFolder
+from nmt.sampling import SampledBatches, sampler_of
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
 from nmt.validation import dev_measure
@@ -58,23 +67,19 @@ def train(
     with processes.together(place):
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)
-            encoder = _encoder_of(config)
-            words = _prepare_vocabulary(config, encoder, data, run.path)
-            codec = _codec_of(config, words, encoder)
-            model, report = start(config, codec, words, encoder)
+            model, codec, report = _prepare(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
-        corpora = [encode_corpus(one, config.data, codec, data) for one in config.data.corpora]
+        texts: list[list[tuple[str, str]]] = [[] for _ in config.data.corpora]
+        corpora = [
+            encode_corpus(one, config.data, codec, data, texts=kept)
+            for one, kept in zip(config.data.corpora, texts, strict=True)
+        ]
         if processes.rank() == 0:
             for _, said in corpora:
                 logger.info("%s", said.sentence())
             _write_json(run.path / "cleaning.json", [asdict(said) for _, said in corpora])
-        batches = BitextBatches(
-            [one for one, _ in corpora],
-            pad=codec.pad,
-            seed=config.seed,
-            temperature=config.data.temperature,
-        )
+        batches = _batches_of(config, codec, [one for one, _ in corpora], texts)
         model.to(place)
         Trainer(
             model,
@@ -90,12 +95,63 @@ def train(
     return output / "model"
 
 
+def _prepare(
+    config: TrainConfig, data: Path, folder: Path
+) -> tuple[Any, TaggedCodec | HubCodec, Report]:
+    """The network that training begins with, its codec, and where its tensors came from.
+
+    :param folder: of the run, which keeps the vocabulary.
+    """
+    whole = find_translator(config.initialize)
+    if whole is not None:
+        check_translator(whole, config)
+        words = _prepare_vocabulary(folder, lambda: _their_vocabulary(config, whole, data))
+        return start_from_translator(whole, words.tokenizer, words.kept, config, _languages(config))
+    encoder = _encoder_of(config)
+    words = _prepare_vocabulary(folder, lambda: _make_vocabulary(config, encoder, data))
+    codec = _codec_of(config, words, encoder)
+    model, report = start(config, codec, words, encoder)
+    return model, codec, report
+
+
+def _batches_of(
+    config: TrainConfig,
+    codec: TaggedCodec | HubCodec,
+    corpora: list[EncodedBitext],
+    texts: list[list[tuple[str, str]]],
+) -> BatchSource:
+    """Batches of the best segmentations, or of such as are drawn anew in each round.
+
+    :param texts: the pairs of each corpus.
+    """
+    temperature = config.data.temperature
+    sampler = sampler_of(codec.tokenizer, config.vocabulary)
+    if sampler is None:
+        return BitextBatches(corpora, pad=codec.pad, seed=config.seed, temperature=temperature)
+    most = config.data.max_pieces
+    return SampledBatches(
+        corpora,
+        texts,
+        [
+            codec.around(one.source_lang, one.target_lang, tag=named.tag)
+            for one, named in zip(corpora, config.data.corpora, strict=True)
+        ],
+        [codec.frame(one.target_lang) for one in corpora],
+        sampler,
+        pad=codec.pad,
+        seed=config.seed,
+        longest=(min(most, codec.max_source), min(most, codec.max_target)),
+        temperature=temperature,
+    )
+
+
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
-    for one in [*config.data.corpora, *config.data.dev]:
-        for name in (one.file, one.source, one.target):
-            if name is not None and not (data / name).is_file():
-                raise InputError(f"no such file: {data / name}")
+    bitext = [*config.data.corpora, *config.data.dev]
+    named = [name for one in bitext for name in (one.file, one.source, one.target)]
+    for name in [*named, *config.vocabulary.text]:
+        if name is not None and not (data / name).is_file():
+            raise InputError(f"no such file: {data / name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +225,30 @@ def _codec_of(config: TrainConfig, words: Words, encoder: PretrainedEncoder | No
     return TaggedCodec(words.tokenizer, settings)
 
 
-def _prepare_vocabulary(
-    config: TrainConfig, encoder: PretrainedEncoder | None, data: Path, folder: Path
-) -> Words:
+def _prepare_vocabulary(folder: Path, make: Callable[[], Words]) -> Words:
     """Make the vocabulary, or read what an earlier try of this run has made."""
     made = folder / "vocabulary"
     if not (made / "kept.json").is_file():
-        words = _make_vocabulary(config, encoder, data)
+        words = make()
         with atomic_folder(made, marker="kept.json") as temporary:
             words.tokenizer.save_pretrained(temporary)
             (temporary / "kept.json").write_text(json.dumps(words.kept), encoding="utf-8")
     kept = json.loads((made / "kept.json").read_text(encoding="utf-8"))
-    return Words(transformers.AutoTokenizer.from_pretrained(made, local_files_only=True), kept)
+    with quietly():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(made, local_files_only=True)
+    return Words(tokenizer, kept)
+
+
+def _their_vocabulary(config: TrainConfig, whole: PretrainedTranslator, data: Path) -> Words:
+    """That of an encoder–decoder, or the part of it which the corpora use."""
+    tokenizer, kept = whole.tokenizer, None
+    if config.vocabulary.source == "encoder":
+        texts, least = _texts(config, data), config.vocabulary.min_count
+        tokenizer, kept = trim_tokenizer(whole, texts, min_count=least)
+    own = [one.tag for one in config.data.corpora if one.tag is not None]
+    if own:
+        add_tags(tokenizer, list(dict.fromkeys(own)))
+    return Words(tokenizer, kept)
 
 
 def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:
@@ -222,9 +290,12 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences of all corpora, both sides."""
+    """The sentences that the vocabulary is made for: all corpora, both sides, and more text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
+    for name in config.vocabulary.text:
+        for line in read_sentences(data / name):
+            yield from line.split("\t")
 
 
 def _write_json(path: Path, what: Any) -> None:

@@ -57,9 +57,9 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     source_lang = bitext.source_lang or settings.source_lang
     target_lang = bitext.target_lang or settings.target_lang
     sources = codec.source([source for source, _ in pairs], source_lang, target_lang)
-    prefix = codec.prefix(target_lang)
+    frame = codec.frame(target_lang)
     targets = [
-        [*prefix, *one, codec.end]
+        [*frame.before, *one, *frame.after]
         for one in codec.target([target for _, target in pairs], target_lang)
     ]
     for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=1):
@@ -71,7 +71,7 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     if not pairs:
         raise InputError(f"{name_of_bitext(bitext)} has no pairs to measure on")
     encoded = EncodedBitext(
-        Pieces.of(sources), Pieces.of(targets), len(prefix), source_lang, target_lang
+        Pieces.of(sources), Pieces.of(targets), frame.given, source_lang, target_lang
     )
     return _DevSet(sources, [target for _, target in pairs], encoded)
 

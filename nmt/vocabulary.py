@@ -115,6 +115,29 @@ def trim_vocabulary(tokenizer: Any, texts: Iterable[str], *, min_count: int = 1)
 
     :raises InputError: if the tokenizer is of a kind whose pieces depend on one another (BPE).
     """
+    written, kept = trim_written(tokenizer, texts, min_count=min_count)
+    roles = {
+        name: getattr(tokenizer, name)
+        for name in ("bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token")
+        if getattr(tokenizer, name, None) is not None
+    }
+    if getattr(tokenizer, "mask_token", None) is not None:
+        roles["mask_token"] = str(tokenizer.mask_token)
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(written)),
+        clean_up_tokenization_spaces=False,
+        **roles,
+    )
+    return Trimmed(made, np.array(kept, dtype=np.int64))
+
+
+def trim_written(
+    tokenizer: Any, texts: Iterable[str], *, min_count: int = 1
+) -> tuple[dict[str, Any], list[int]]:
+    """What ``tokenizer.json`` of the trimmed vocabulary holds, and the old id of each piece.
+
+    :raises InputError: if the tokenizer is of a kind whose pieces depend on one another (BPE).
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     written = json.loads(backend.to_str()) if backend is not None else {"model": {"type": "slow"}}
     kind = written["model"].get("type") or "Unigram"
@@ -146,19 +169,7 @@ def trim_vocabulary(tokenizer: Any, texts: Iterable[str], *, min_count: int = 1)
             kept.append(entry["id"])
         entry["id"] = new_id[entry["id"]]
     _renumber_frame(written, new_id)
-    roles = {
-        name: getattr(tokenizer, name)
-        for name in ("bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token")
-        if getattr(tokenizer, name, None) is not None
-    }
-    if getattr(tokenizer, "mask_token", None) is not None:
-        roles["mask_token"] = str(tokenizer.mask_token)
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(written)),
-        clean_up_tokenization_spaces=False,
-        **roles,
-    )
-    return Trimmed(made, np.array(kept, dtype=np.int64))
+    return written, kept
 
 
 def count_pieces(splitter: SubwordSplitter, texts: Iterable[str]) -> Counter[int]:

@@ -26,6 +26,8 @@ PLACES = {
     "starlette": ("service/",),
     "uvicorn": ("service/",),
     "faiss": ("retrieval/index/",),
+    "fairseq": ("nmt/interop/fairseq_plugin/",),
+    "fairseq_cli": ("nmt/interop/fairseq_plugin/",),
     "openvino": ("encoders/int8.py",),
     "sacrebleu": ("nmt/evaluate.py",),
     "ctranslate2": ("nmt/interop/ctranslate2.py",),

@@ -33,9 +33,10 @@ from encoders.strict import Strict
 from encoders.training.run import writing
 from nmt.engine import Item, batches, forbidden_pieces
 from nmt.frontier import Found
+from nmt.hub_codec import codec_of
 from nmt.model import TranslationCheckpoint
 from nmt.search import SearchSettings
-from nmt.tokenization import Codec, TaggedCodec, read_settings
+from nmt.tokenization import Codec, read_settings
 
 QUANTIZATIONS = (
     "int8",
@@ -265,7 +266,7 @@ def load_exported(
             intra_threads=torch.get_num_threads(),
         )
         vocabulary = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
-        codec = _codec_of(folder / CHECKPOINT)
+        codec = _codec_in(folder / CHECKPOINT, str(folder))
     engine = CTranslate2Engine(translator, vocabulary, exported)
     return engine, codec, f"{fingerprint(folder / CHECKPOINT)}-{exported.quantization}"
 
@@ -281,8 +282,8 @@ def _read_exported(folder: Path) -> _Exported:
         raise InputError(f"{folder / _SETTINGS} is not as bitext export writes it") from None
 
 
-def _codec_of(folder: Path) -> Codec:
-    settings = read_settings(folder)
-    if settings is None:
-        raise InputError(f"{folder} has no translation.json, which names the languages")
-    return TaggedCodec(_tokenizer_of(folder), settings)
+def _codec_in(folder: Path, name: str) -> Codec:
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return codec_of(name, _tokenizer_of(folder), config, read_settings(folder))
