@@ -88,6 +88,10 @@ def works_of(
     return works
 
 
+def remember(found: dict[str, list[str]], name: str, work: Callable[[], list[str]]) -> None:
+    found[name] = work()
+
+
 def same(found: list[str], expected: list[str]) -> float:
     return sum(a == b for a, b in zip(found, expected, strict=True)) / len(expected)
 
@@ -112,10 +116,7 @@ def main() -> None:
             works = works_of(given.model, Path(folder), sentences, beams)
             found: dict[str, list[str]] = {}
 
-            def remember(name: str, work: Callable[[], list[str]]) -> None:
-                found[name] = work()
-
-            timed = {name: partial(remember, name, work) for name, work in works.items()}
+            timed = {name: partial(remember, found, name, work) for name, work in works.items()}
             times = seconds_in_rounds(timed, given.rounds, time.process_time)
             for name, took in times.items():
                 like = same(found[name], found["generate"])
@@ -126,7 +127,8 @@ def main() -> None:
                     f"  as bitext, early {early:7.2%}"
                 )
                 if references:
-                    line += f"  BLEU {translation_score(found[name], references, metrics=['bleu']).bleu:.2f}"
+                    score = translation_score(found[name], references, metrics=["bleu"])
+                    line += f"  BLEU {score.bleu:.2f}"
                 print(line, flush=True)
 
 
