@@ -33,11 +33,8 @@ from encoders.strict import Strict
 from encoders.training.run import writing
 from nmt.engine import Item, batches, forbidden_pieces
 from nmt.frontier import Found
-<<<<<<< HEAD
-from nmt.hub_codec import codec_of
-=======
 from nmt.fused import FusedConfig, refusal
->>>>>>> main
+from nmt.hub_codec import codec_of
 from nmt.model import TranslationCheckpoint
 from nmt.search import SearchSettings
 from nmt.tokenization import Codec, read_settings
