@@ -52,7 +52,7 @@ def best(log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values, places = log_probs.topk(k, dim=1)
         return values, places
     whole = n // _BLOCK * _BLOCK
-    largest = log_probs[:, :whole].unflatten(1, (-1, _BLOCK)).amax(dim=2)
+    largest = log_probs[:, :whole].view(rows, -1, _BLOCK).amax(dim=2)
     blocks = largest.topk(k, dim=1).indices
     inside = torch.arange(_BLOCK, device=log_probs.device)
     places = (blocks[..., None] * _BLOCK + inside).flatten(1)

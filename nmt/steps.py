@@ -109,7 +109,7 @@ class _TreeLayer(CacheLayerMixin):
     values: Any
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes = 0
         self.depth = 0
         self.sentences = 0
