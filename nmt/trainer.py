@@ -25,6 +25,7 @@ from nmt.run import TrainingFolder
 logger = logging.getLogger(__name__)
 
 LOG_STEPS = 20
+_MEAN = "mean of the kept"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Measure = Callable[[Any], dict[str, float]]
 """Figures of a model on the dev data; the one called ``dev`` decides, larger is better."""
@@ -87,12 +88,8 @@ class Trainer:
         if found is not None:
             place, state = found
             self._place = replace(place, kept=[(figure, name) for figure, name in place.kept])
-            if processes.rank() == 0:
-                names = [stage.name for stage in self.config.stages]
-                at = self._steps_before(place.stage)
-                self.log.forget_after(place.stage, place.step, names, at)
-                self.run.forget_kept({name for _, name in self._place.kept})
             logger.info("going on from stage %d, step %d", place.stage, place.step)
+        self._forget_later()
         self.model.train()
         with self._interruption.awaited():
             for number in range(self._place.stage, len(self.config.stages)):
@@ -101,6 +98,15 @@ class Trainer:
                 _Run(self, number, state).go()
                 state = {}
         self.model.eval()
+
+    def _forget_later(self) -> None:
+        """Forget what a killed run has logged and kept since the checkpoint, if it had one."""
+        if processes.rank():
+            return
+        place, names = self._place, [stage.name for stage in self.config.stages]
+        before = self._steps_before(place.stage)
+        self.log.forget_after(place.stage, place.step, names, before, ending=_MEAN)
+        self.run.forget_kept({name for _, name in place.kept})
 
     def write(self, stage: Stage, figures: dict[str, float]) -> None:
         """A line of the log."""
@@ -315,7 +321,7 @@ class _Run:
         with processes.one_after_the_other():  # the first process has written them by then
             figures = trainer.take_best()
         if figures:
-            trainer.write(self.stage, {f"mean of the kept: {k}": v for k, v in figures.items()})
+            trainer.write(self.stage, {f"{_MEAN}: {k}": v for k, v in figures.items()})
         trainer._place = replace(trainer._place, step=self.stage.steps)
         trainer.model.train()
 
