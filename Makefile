@@ -12,7 +12,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 python := $(VENV)/bin/python
 
-.PHONY: run test check bench docs clean
+.PHONY: run test check bench docs fairseq clean
 
 run: $(VENV)/.ready
 	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(GPU)),--device cuda)
@@ -34,8 +34,13 @@ docs: $(VENV)/.ready-docs
 	$(python) -m mkdocs build --strict
 	@echo "open site/index.html"
 
+# data and a model to fairseq and back; it has an environment of its own, for it cannot share one
+fairseq: $(VENV)/.ready
+	@sh scripts/fairseq.sh .venv-fairseq
+	@work=$$(mktemp -d) && PYTHON=$(abspath $(python)) sh scripts/fairseq-demo.sh .venv-fairseq $$work && rm -r $$work
+
 clean:
-	rm -rf $(VENV) site
+	rm -rf $(VENV) .venv-fairseq site
 
 $(VENV)/.ready: pyproject.toml constraints.txt $(wildcard scripts/*)
 	@sh scripts/setup.sh $(VENV)

@@ -1,4 +1,4 @@
-"""How far the words of two sentences translate each other: evidence for a pair that was found."""
+"""What other tasks ask of word alignment: its links, and how far two sentences' words translate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aligners.aligner import Aligner
 from bitext.segmentation import segment
-from bitext.types import SentencePair, Side
+from bitext.types import Alignment, SentencePair, Side
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -26,6 +26,16 @@ def coverage(encoder: Encoder) -> Callable[[Sequence[SentencePair]], list[float]
         split = [SentencePair(_words(pair.source), _words(pair.target)) for pair in pairs]
         details = aligner.details(split)
         return [detail.score(detail.alignments[aligner.method]) for detail in details]
+
+    return of
+
+
+def links(encoder: Encoder) -> Callable[[Sequence[SentencePair]], list[Alignment]]:
+    """A function of pairs: their word links, by the model's own method."""
+    aligner = Aligner(encoder, too_long="windows")
+
+    def of(pairs: Sequence[SentencePair]) -> list[Alignment]:
+        return aligner.align(pairs)
 
     return of
 

@@ -67,6 +67,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("retrieval.store.change_commands:restore", "Make an index of a snapshot."),
     "mine": ("retrieval.mining.commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filters.commands:filter_pairs", "Drop pairs that are no translations."),
+    "back-translate": (
+        "nmt.backtranslation_commands:back_translate",
+        "Make pairs of text in the target language alone.",
+    ),
     "align-documents": (
         "retrieval.documents.commands:align_documents",
         "Align the sentences of documents.",
@@ -94,18 +98,40 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
     "train": ("nmt.commands:train", "Train a translation model."),
+    "translate": ("nmt.translation_commands:translate", "Translate sentences."),
+    "export": (
+        "nmt.translation_commands:export",
+        "Write a translation model for CTranslate2, or in another precision.",
+    ),
     "inspect": (
         "encoders.inspection.command:inspect",
         "Measure a model's layers; recommend settings.",
     ),
     "download": ("encoders.commands:download", "Fetch a model from the hub."),
     "models": ("encoders.commands:models", "List the models on this machine."),
+    "fairseq write-data": (
+        "nmt.interop.commands:write_data",
+        "Binarise bitext for fairseq, as fairseq-preprocess does.",
+    ),
+    "fairseq read-data": (
+        "nmt.interop.commands:read_data",
+        "Write fairseq's binarised bitext as text.",
+    ),
+    "fairseq import-model": (
+        "nmt.interop.commands:import_model",
+        "Turn a model.pt of fairseq into a folder of ours.",
+    ),
+    "fairseq export-model": (
+        "nmt.interop.commands:export_model",
+        "Turn a translation model into a model.pt of fairseq.",
+    ),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
 }
 
 GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
+    "fairseq": "Exchange data and models with fairseq.",
 }
 
 OPTIONS = {

@@ -144,3 +144,5 @@ class Hypothesis(NamedTuple):
 
     text: str
     score: float
+    truncated: bool = False
+    """Whether it stopped at the limit of its length, and not at an end."""

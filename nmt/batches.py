@@ -125,8 +125,9 @@ class BitextBatches:
             counts = [max(1, round(size * share)) for share in self._shares]
         for corpus, count in enumerate(counts):
             if self.corpora[corpus].weight > 0:
-                yield _window(len(self.corpora[corpus]), number * count, count,
-                              (self._seed, stage, corpus))
+                yield _window(
+                    len(self.corpora[corpus]), number * count, count, (self._seed, stage, corpus)
+                )
             else:
                 yield np.zeros(0, dtype=np.int64)
 

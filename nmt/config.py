@@ -69,7 +69,9 @@ class VocabularySettings(Strict):
     text: list[str] = Field([])  # more files, of sentences or bitext, that it is made for
     min_count: Positive = 1  # how often the text has a piece of the encoder's that is kept
     # training text is segmented anew, at random, each time the corpus has been gone through
-    sampling_alpha: float | None = Field(None, gt=0, lt=1)  # unigram (Kudo, 2018); less: more random
+    sampling_alpha: float | None = Field(
+        None, gt=0, lt=1
+    )  # unigram (Kudo, 2018); less: more random
     bpe_dropout: Share = 0.0  # share of BPE's merges left out (Provilkov et al., 2020: 0.1)
     tags: Literal["auto", "none", "source", "decoder"] = "auto"
 

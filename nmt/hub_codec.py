@@ -301,9 +301,7 @@ def hub_codec(
     return _CODECS[config.model_type](tokenizer, config, settings)
 
 
-def codec_of(
-    name: str, tokenizer: Any, config: Any, settings: TranslationSettings | None
-) -> Codec:
+def codec_of(name: str, tokenizer: Any, config: Any, settings: TranslationSettings | None) -> Codec:
     """The codec of a loaded checkpoint, ours or another's.
 
     :raises InputError: if it is neither.
@@ -324,7 +322,9 @@ def bound_of(config: Any, tokenizer: Any) -> int:
 
 def _codes_of(tokenizer: Any) -> list[str]:
     """The pieces that name languages."""
-    own = getattr(tokenizer, "lang_token_to_id", None) or getattr(tokenizer, "lang_code_to_id", None)
+    own = getattr(tokenizer, "lang_token_to_id", None) or getattr(
+        tokenizer, "lang_code_to_id", None
+    )
     if own is not None:
         return list(own)
     return [str(one) for one in tokenizer.extra_special_tokens if _NLLB.match(str(one))]

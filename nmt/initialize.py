@@ -137,7 +137,9 @@ def read_encoder(name: str, revision: str | None = None) -> PretrainedEncoder:
     )
 
 
-def choose_layers(choice: Literal["spread", "first", "last"] | list[int], of: int, n: int) -> list[int]:
+def choose_layers(
+    choice: Literal["spread", "first", "last"] | list[int], of: int, n: int
+) -> list[int]:
     """Which ``n`` of an encoder's layers (from 1) a decoder is made of.
 
     ``spread`` takes them at equal distances, the last one included.
@@ -195,7 +197,9 @@ def initialize(
             fill.layer("encoder", number, number + 1)
     if how.decoder:
         layers = model.model.decoder.layers
-        for number, layer in enumerate(choose_layers(how.decoder_from, encoder.layers, len(layers))):
+        for number, layer in enumerate(
+            choose_layers(how.decoder_from, encoder.layers, len(layers))
+        ):
             fill.layer("decoder", number, layer)
             if how.cross_attention == "self":
                 fill.cross_attention(number, layer)
@@ -228,7 +232,9 @@ class _Filler:
     def layer(self, side: str, number: int, layer: int) -> None:
         """A block from the encoder's layer ``layer``, from 1."""
         for target, source in _LAYER.items():
-            self.module(f"model.{side}.layers.{number}.{target}", f"encoder.layer.{layer - 1}.{source}")
+            self.module(
+                f"model.{side}.layers.{number}.{target}", f"encoder.layer.{layer - 1}.{source}"
+            )
 
     def cross_attention(self, number: int, layer: int) -> None:
         """Attention to the source begins as the layer's attention to itself (Ma et al., 2020)."""

@@ -147,6 +147,8 @@ def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
         dropout=shape.dropout,
         attention_dropout=shape.attention_dropout,
         activation_dropout=shape.activation_dropout,
+        # Glorot & Bengio (2010) for square matrices; BART's 0.02 suits a width of 1024 and more
+        init_std=shape.dim**-0.5,
         pad_token_id=codec.pad,
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else codec.end,
         eos_token_id=codec.end,

@@ -37,7 +37,9 @@ def freeze(model: nn.Module, stage: Stage, step: int) -> None:
 def fixed_parameters(model: nn.Module) -> set[str]:
     """Names of weights that are a formula and never saved: Marian's sinusoidal positions."""
     return {
-        f"{name}.weight" for name, one in model.named_modules() if "Sinusoidal" in type(one).__name__
+        f"{name}.weight"
+        for name, one in model.named_modules()
+        if "Sinusoidal" in type(one).__name__
     }
 
 

@@ -110,11 +110,15 @@ def _check_kind(kind: int, alpha: float | None) -> None:
     if kind not in (_UNIGRAM, _BPE):
         raise InputError("only unigram and BPE vocabularies can be sampled")
     if alpha is not None and kind == _BPE:
-        raise InputError("vocabulary.sampling_alpha is for unigram vocabularies; this is a BPE one: "
-                         "set vocabulary.bpe_dropout")
+        raise InputError(
+            "vocabulary.sampling_alpha is for unigram vocabularies; this is a BPE one: "
+            "set vocabulary.bpe_dropout"
+        )
     if alpha is None and kind == _UNIGRAM:
-        raise InputError("vocabulary.bpe_dropout is for BPE vocabularies; this is a unigram one: "
-                         "set vocabulary.sampling_alpha")
+        raise InputError(
+            "vocabulary.bpe_dropout is for BPE vocabularies; this is a unigram one: "
+            "set vocabulary.sampling_alpha"
+        )
 
 
 def _proto_of(written: dict[str, Any]) -> bytes:
@@ -247,9 +251,7 @@ class SampledBatches:
         normal = self._sampler.normal(texts)
         found = self._sampler.best(normal, target=target)
         # where the tokenizer itself has other pieces (bytes, say), it knows better
-        same = [
-            [*before, *ids, *after] == best[row].tolist() for row, ids in enumerate(found)
-        ]
+        same = [[*before, *ids, *after] == best[row].tolist() for row, ids in enumerate(found)]
         return _Side(normal, before, after, best, np.array(same), longest, target)
 
     def plans(self, *, tokens: int, stage: int, start: int) -> Iterator[_Round]:

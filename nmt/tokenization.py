@@ -132,7 +132,9 @@ class TaggedCodec:
 
     def prefix(self, target_lang: str) -> list[int]:
         self._check("target", target_lang, self.settings.target_langs)
-        return [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
+        return (
+            [self.end, self._tags[target_lang]] if self.settings.tags == "decoder" else [self.end]
+        )
 
     def frame(self, target_lang: str) -> Frame:
         before = self.prefix(target_lang)

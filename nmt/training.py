@@ -106,9 +106,7 @@ def _prepare(
     if whole is not None:
         check_translator(whole, config)
         words = _prepare_vocabulary(folder, lambda: _their_vocabulary(config, whole, data))
-        return start_from_translator(
-            whole, words.tokenizer, words.kept, config, _languages(config)
-        )
+        return start_from_translator(whole, words.tokenizer, words.kept, config, _languages(config))
     encoder = _encoder_of(config)
     words = _prepare_vocabulary(folder, lambda: _make_vocabulary(config, encoder, data))
     codec = _codec_of(config, words, encoder)
@@ -253,9 +251,7 @@ def _their_vocabulary(config: TrainConfig, whole: PretrainedTranslator, data: Pa
     return Words(tokenizer, kept)
 
 
-def _make_vocabulary(
-    config: TrainConfig, encoder: PretrainedEncoder | None, data: Path
-) -> Words:
+def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:
     how = config.vocabulary
     kept: list[int] | None = None
     if _takes_encoders(config, encoder, data):

@@ -96,9 +96,7 @@ def _translation_figures(
     scores = []
     for one in sets:
         hypotheses = _translate(model, one, codec, beam_size)
-        scores.append(
-            translation_score(hypotheses, one.references, metrics=("bleu", "chrf"))
-        )
+        scores.append(translation_score(hypotheses, one.references, metrics=("bleu", "chrf")))
     return {
         "bleu": float(np.mean([score.bleu for score in scores])),
         "chrf": float(np.mean([score.chrf for score in scores])),

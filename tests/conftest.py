@@ -149,3 +149,27 @@ def serve(
             yield client
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def tiny_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an English-German translator of random weights that ends some sentences."""
+    from encoders.training.vocabulary import train_vocabulary
+    from nmt.model import Shape, build_network, save_translation_checkpoint
+    from nmt.tokenization import TaggedCodec, TranslationSettings
+
+    tokenizer = train_vocabulary(SENTENCES * 4, size=150, min_character_count=1, max_pieces=64)
+    settings = TranslationSettings(
+        source_langs=("en",), target_langs=("de",), max_source=64, max_target=64
+    )
+    codec = TaggedCodec(tokenizer, settings)
+    shape = Shape(len(tokenizer), 16, 2, 32, encoder_layers=2, decoder_layers=2, max_pieces=64)
+    model = build_network(shape, codec, seed=1).eval()
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:  # else each sentence would get the same translation
+            parameter.data += 0.4 * torch.randn_like(parameter)
+    model.final_logits_bias[0, codec.end] = 3.0
+    folder = tmp_path_factory.mktemp("translator")
+    save_translation_checkpoint(folder, model, codec)
+    return folder

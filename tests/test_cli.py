@@ -138,7 +138,9 @@ def test_help_lists_every_command(run: Bitext) -> None:
     for name, (_, text) in cli.COMMANDS.items():
         if " " not in name:
             assert any(line.split() == [name, *text.split()] for line in out.splitlines())
-    assert re.search("  evaluate +Score alignment, retrieval, mining, documents or translations", out)
+    assert re.search(
+        "  evaluate +Score alignment, retrieval, mining, documents or translations", out
+    )
 
 
 def test_help_of_a_group_lists_its_commands_only(run: Bitext) -> None:

@@ -25,7 +25,12 @@ from nmt.model import load_translation_checkpoint
 from nmt.training import train
 
 ENGLISH = ["a small house", "the old house and the garden", "a cat sleeps", "the cat is small"]
-GERMAN = ["ein kleines Haus", "das alte Haus und der Garten", "eine Katze schläft", "die Katze ist klein"]
+GERMAN = [
+    "ein kleines Haus",
+    "das alte Haus und der Garten",
+    "eine Katze schläft",
+    "die Katze ist klein",
+]
 SHAPE = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -159,7 +164,9 @@ FAMILIES: dict[str, tuple[Maker, str, str, str]] = {
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def family(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
     """A family's name, and the folder of a tiny model of it."""
     made = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)

@@ -79,7 +79,9 @@ def test_merges_are_left_out_of_a_bpe_vocabulary() -> None:
 def codec_of(tokenizer: Any) -> TaggedCodec:
     return TaggedCodec(
         tokenizer,
-        TranslationSettings(source_langs=("en",), target_langs=("de",), max_source=60, max_target=60),
+        TranslationSettings(
+            source_langs=("en",), target_langs=("de",), max_source=60, max_target=60
+        ),
     )
 
 
@@ -89,7 +91,11 @@ def trained() -> Any:
 
 
 def batches_of(data: Path, seed: int = 5) -> tuple[SampledBatches, TaggedCodec]:
-    lines = ["the house\tdas haus\n", "the house is small\tdas haus ist klein\n", "so small\tso klein ☃\n"]
+    lines = [
+        "the house\tdas haus\n",
+        "the house is small\tdas haus ist klein\n",
+        "so small\tso klein ☃\n",
+    ]
     (data / "pairs.tsv").write_text("".join(lines))
     codec = codec_of(trained())
     corpus = Corpus(file="pairs.tsv")
@@ -122,7 +128,11 @@ def test_drawn_pieces_are_the_same_text_in_the_same_frame(tmp_path: Path) -> Non
     for plan in islice(batches.plans(tokens=1000, stage=0, start=0), 5):
         batch = batches.build(plan)
         labels = [[one for one in row if one != IGNORED] for row in batch.labels.tolist()]
-        assert {codec.text(one) for one in labels} == {"das haus", "das haus ist klein", "so klein ☃"}
+        assert {codec.text(one) for one in labels} == {
+            "das haus",
+            "das haus ist klein",
+            "so klein ☃",
+        }
         assert all(row[-1] == codec.end for row in labels)
         assert all(row[0] == codec.end for row in batch.decoder_input.tolist())
         assert all(row[0] == 0 for row in batch.source.tolist()), "<s> comes first"

@@ -1,0 +1,1 @@
+"""Other programs' data and models, read and written here: fairseq, CTranslate2."""
