@@ -21,6 +21,7 @@ from nmt.config import Stage, TrainConfig
 from nmt.loss import loss_of
 from nmt.optimization import MovingAverage, WorkingCopy, build_optimizer, freeze, schedule
 from nmt.run import TrainingFolder
+from nmt.sharding import MOMENTS, Shares
 
 logger = logging.getLogger(__name__)
 
@@ -170,13 +171,14 @@ class _Run:
                     tensor.copy_(state[f"average.{name}"])
         choose_attention(model, self.stage)
         freeze(model, self.stage, trainer._place.step)
-        self.optimizer = build_optimizer(model, self.stage, trainer.new)
         self.names = {parameter: name for name, parameter in model.named_parameters()}
+        self.shares = Shares(list(self.names)) if trainer.config.sharded else None
+        own = None if self.shares is None else self.shares.owns
+        self.optimizer = build_optimizer(model, self.stage, trainer.new, own=own)
         if state:
             for parameter, name in self.names.items():
-                if f"step.{name}" in state:
-                    moments = ("step", "exp_avg", "exp_avg_sq")
-                    self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in moments}
+                if (own is None or own(parameter)) and f"step.{name}" in state:
+                    self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in MOMENTS}
         self.copy = WorkingCopy(model, PRECISIONS[self.stage.precision])
         self.copy.freeze()
 
@@ -218,7 +220,8 @@ class _Run:
             self.copy.freeze()
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.names:
+            parameter.grad = None
         loss, predicted, pieces = 0.0, 0, 0
         for _ in range(stage.accumulate // processes.world()):
             seed, batch = next(batches)
@@ -230,7 +233,7 @@ class _Run:
             loss, predicted = loss + float(total.detach()), predicted + count
             pieces += batch.pieces
         loss, predicted, pieces = processes.add_up(loss, predicted, pieces)
-        moving = [p for group in self.optimizer.param_groups for p in group["params"]]
+        moving = [p for p in self.names if p.requires_grad]
         processes.add_gradients(moving)
         moving = [p for p in moving if p.grad is not None]
         for parameter in moving:
@@ -239,6 +242,8 @@ class _Run:
         norm = torch.nn.utils.clip_grad_norm_(moving, stage.clip or float("inf"))
         self._check_finite("gradient", float(norm), step)
         self.optimizer.step()
+        if self.shares is not None:
+            self.shares.spread(moving)
         self.copy.renew()
         if trainer._average is not None:
             trainer._average.update(trainer.model, step)
@@ -304,11 +309,14 @@ class _Run:
 
     def _save(self) -> None:
         trainer = self.trainer
+        moments = self.optimizer.state
+        if self.shares is not None:
+            moments = self.shares.gather(moments)
         if processes.rank():
             return
         state = {f"model.{name}": p.detach() for p, name in self.names.items()}
         for parameter, name in self.names.items():
-            for moment, tensor in self.optimizer.state.get(parameter, {}).items():
+            for moment, tensor in moments.get(parameter, {}).items():
                 state[f"{moment}.{name}"] = tensor
         if trainer._average is not None:
             state |= {f"average.{n}": t for n, t in trainer._average.weights.items()}

@@ -131,7 +131,9 @@ def killed(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Pat
     # of equally likely pieces, two trainings of a vocabulary may have either order: all get one
     for name in MOMENTS:
         (folder / name / "run").mkdir(parents=True)
-        (folder / name / "run" / "vocabulary").symlink_to(folder / "unbroken" / "run" / "vocabulary")
+        (folder / name / "run" / "vocabulary").symlink_to(
+            folder / "unbroken" / "run" / "vocabulary"
+        )
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, str(folder)],
         cwd=root,
@@ -139,7 +141,7 @@ def killed(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Pat
              "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.split() == list(MOMENTS)
@@ -167,7 +169,9 @@ def log_of(output: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_and_resumed_is_as_unbroken(killed: Path, moment: str) -> None:
     assert log_of(killed / moment) == log_of(killed / "unbroken")
-    own, other = (load_file(killed / n / "model" / "model.safetensors") for n in (moment, "unbroken"))
+    own, other = (
+        load_file(killed / n / "model" / "model.safetensors") for n in (moment, "unbroken")
+    )
     assert own.keys() == other.keys()
     for name, tensor in other.items():
         assert torch.equal(own[name], tensor), name
