@@ -53,7 +53,7 @@ SIZES = {
     1000: Size(2000, 1024, 1500, 250),
     3000: Size(4000, 2048, 1500, 250),
     10000: Size(8000, 2048, 4000, 500),
-    ALL: Size(8000, 4096, 5000, 500),
+    ALL: Size(8000, 4096, 4000, 500, 0.2),
 }
 
 
@@ -124,9 +124,9 @@ def config_of(run: Run) -> TrainConfig:
                 {
                     "steps": size.steps,
                     "batch_tokens": size.batch_tokens,
-                    "learning_rate": 1e-3,
+                    "learning_rate": 2e-3,
                     "schedule": "cosine",
-                    "warmup_steps": 200,
+                    "warmup_steps": 300,
                     "precision": "bfloat16",
                 }
             ],

@@ -91,6 +91,9 @@ class ModelSettings(Strict):
     activation_dropout: Share = 0.0
 
 
+DROPOUTS = {"dropout", "attention_dropout", "activation_dropout"}
+
+
 class InitializeSettings(Strict):
     """What the network starts from (``nmt/initialize.py``)."""
 
@@ -102,6 +105,19 @@ class InitializeSettings(Strict):
     cross_attention: Literal["self", "random"] = "self"
     decoder_from: Literal["spread", "first", "last"] | list[int] = "spread"
     shared: bool = False  # encoder and decoder are one, cross-attention apart (Rothe et al., 2020)
+
+
+class FuseSettings(Strict):
+    """A frozen encoder that the model also attends to (``nmt/fused.py``; Zhu et al., 2020).
+
+    ``initialize.model`` is then the folder of a trained translation model.
+    """
+
+    encoder: str = BUNDLED
+    revision: str | None = None
+    layer: Count | None = None  # whose states are attended to; by default the last
+    drop_net: float = Field(0.5, ge=0, le=0.5)  # how often one attention is taken alone, each
+    memory: Count = 1024  # MiB of features that are kept for later epochs
 
 
 class Stage(Strict):
@@ -145,6 +161,7 @@ class TrainConfig(Strict):
     vocabulary: VocabularySettings = VocabularySettings()
     model: ModelSettings = ModelSettings()
     initialize: InitializeSettings = InitializeSettings()
+    fuse: FuseSettings | None = None
     stages: list[Stage] = Field(min_length=1)
     validation: ValidationSettings = ValidationSettings()
     checkpoint_steps: Positive = 500  # steps between checkpoints that a run can resume from
@@ -163,6 +180,20 @@ class TrainConfig(Strict):
         dim, heads = self.model.dim, self.model.heads
         if dim is not None and heads is not None and dim % heads:
             raise ValueError(f"model.dim {dim} is not a multiple of {heads} heads")
+        return self
+
+    @model_validator(mode="after")
+    def _fuses_a_model(self) -> TrainConfig:
+        if self.fuse is None:
+            return self
+        if self.initialize.model in (None, BUNDLED):
+            raise ValueError("fuse needs initialize.model, the folder of a translation model")
+        free = {"initialize": {"model", "revision"}, "model": DROPOUTS, "vocabulary": set[str]()}
+        for section, names in free.items():
+            for name in sorted(getattr(self, section).model_fields_set - names):
+                raise ValueError(
+                    f"{section}.{name} is that of the model that is fused; leave it out"
+                )
         return self
 
 

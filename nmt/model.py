@@ -15,6 +15,7 @@ from bitext.text import atomic_folder
 from encoders.checkpoint import DTYPES, find_device, quietly, reading
 from encoders.hub import find_folder, fingerprint
 from encoders.training.run import writing
+from nmt.fused import FusedConfig, write_note
 from nmt.hub_codec import HubCodec, codec_of
 from nmt.tokenization import Codec, TaggedCodec, read_settings
 
@@ -60,6 +61,8 @@ def load_translation_checkpoint(
     model.eval().to(place)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    if isinstance(config, FusedConfig):
+        model.read_with(codec.text)
     return TranslationCheckpoint(folder, model, codec, fingerprint(folder))
 
 
@@ -82,6 +85,8 @@ def save_translation_checkpoint(
         state = _untied(model, weights or model.state_dict())
         model.save_pretrained(temporary, state_dict=state)
         codec.save(temporary)
+        if isinstance(model.config, FusedConfig):
+            write_note(temporary)
         if beside is not None:
             beside(temporary)
         for path in temporary.iterdir():

@@ -19,7 +19,14 @@ from encoders.training.run import Log, Tensors
 from nmt.batches import Batch, BatchSource
 from nmt.config import Stage, TrainConfig
 from nmt.loss import loss_of
-from nmt.optimization import MovingAverage, WorkingCopy, build_optimizer, freeze, schedule
+from nmt.optimization import (
+    MovingAverage,
+    WorkingCopy,
+    build_optimizer,
+    freeze,
+    schedule,
+    set_modes,
+)
 from nmt.run import TrainingFolder
 from nmt.sharding import MOMENTS, Shares
 
@@ -142,6 +149,7 @@ class Trainer:
         :return: what was measured of the mean.
         """
         if not self._place.kept or self.measure is None:
+            put(self.model, self.weights())
             return {}
         place = self.model.device
         every = [self.run.load_kept(name, place) for _, name in self._place.kept]
@@ -218,6 +226,7 @@ class _Run:
         if stage.thaw_step and step == stage.thaw_step:
             freeze(trainer.model, stage, step)
             self.copy.freeze()
+        set_modes(self.copy.model, stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
         for parameter in self.names:

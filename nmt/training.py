@@ -26,6 +26,7 @@ from nmt.finetune import (
     start_from_translator,
     trim_tokenizer,
 )
+from nmt.fusion import begin_fused
 from nmt.hub_codec import HubCodec
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
@@ -102,6 +103,8 @@ def _prepare(
 
     :param folder: of the run, which keeps the vocabulary.
     """
+    if config.fuse is not None:
+        return begin_fused(config, config.fuse, _texts(config, data))
     whole = find_translator(config.initialize)
     if whole is not None:
         check_translator(whole, config)

@@ -33,6 +33,7 @@ from encoders.strict import Strict
 from encoders.training.run import writing
 from nmt.engine import Item, batches, forbidden_pieces
 from nmt.frontier import Found
+from nmt.fused import FusedConfig, refusal
 from nmt.model import TranslationCheckpoint
 from nmt.search import SearchSettings
 from nmt.tokenization import Codec, TaggedCodec, read_settings
@@ -94,6 +95,8 @@ def export_ctranslate2(
     """
     if quantization not in QUANTIZATIONS:
         raise UnknownNameError(choose_from("quantization", quantization, QUANTIZATIONS))
+    if isinstance(checkpoint.model.config, FusedConfig):
+        raise refusal(str(checkpoint.folder))
     library = import_ctranslate2()
     _prepare(checkpoint.model.config)
     converter = _converter(library, checkpoint)
