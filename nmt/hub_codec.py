@@ -170,6 +170,14 @@ class HubCodec:
         written = self.settings.model_dump_json(indent=1)
         (folder / SETTINGS_FILE).write_text(written + "\n", encoding="utf-8")
 
+    def check_language(self, side: str, language: str) -> None:
+        """Accept any of a language's names.
+
+        :param side: ``source`` or ``target``.
+        :raises UnknownNameError: if the model does not know it.
+        """
+        self._code(side, language)
+
     def _around_source(self, source_lang: str, target_lang: str) -> tuple[list[int], list[int]]:
         raise NotImplementedError
 

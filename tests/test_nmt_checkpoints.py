@@ -18,11 +18,11 @@ from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import quietly
 from nmt.batches import IGNORED, Batch, make_batch
 from nmt.config import TrainConfig
-from nmt.data import EncodedBitext, encode_corpus
-from nmt.hub_codec import hub_codec
+from nmt.data import encode_corpus
 from nmt.loss import loss_of
 from nmt.model import load_translation_checkpoint
 from nmt.training import train
+from nmt.translator import TranslationModel
 
 ENGLISH = ["a small house", "the old house and the garden", "a cat sleeps", "the cat is small"]
 GERMAN = [
@@ -242,6 +242,26 @@ def test_translation_begins_as_generate_does(family: tuple[str, Path]) -> None:
     output = model.generate(**inputs, **begun, num_beams=1, do_sample=False, max_new_tokens=3)
     prefix = load_translation_checkpoint(folder).codec.prefix("de")
     assert output[0, : len(prefix)].tolist() == prefix
+
+
+def test_beams_are_those_of_generate(family: tuple[str, Path]) -> None:
+    name, folder = family
+    _, model, batch = theirs(name, folder)
+    ours = TranslationModel.load(folder)
+    prefix = ours.codec.prefix("de")
+    found = ours.translate(ENGLISH, "en", "de", beam_size=2, max_length=12)
+    output = model.generate(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=torch.tensor([prefix] * len(ENGLISH)),
+        num_beams=2,
+        do_sample=False,
+        max_length=12,
+        early_stopping=False,
+        forced_eos_token_id=None,
+    )
+    texts = [ours.codec.text(row) for row in output.tolist()]
+    assert [hypotheses[0].text for hypotheses in found] == texts
 
 
 def test_text_comes_back(family: tuple[str, Path]) -> None:

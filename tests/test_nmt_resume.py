@@ -1,4 +1,4 @@
-"""A training run that is killed at any moment, and resumed, ends as an unbroken one, bit for bit."""
+"""A training run that is killed at any moment and resumed ends as an unbroken one, bit for bit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ data.corpora = [{file = "pairs.tsv"}]
 data.dev = [{file = "pairs.tsv"}]
 vocabulary.size = 330
 vocabulary.sampling_alpha = 0.4
-initialize = {}
-model = {dim = 16, heads = 2, feed_forward = 32, encoder_layers = 1, decoder_layers = 1, dropout = 0.2}
+model = {dim = 16, heads = 2, feed_forward = 32, encoder_layers = 1, decoder_layers = 1}
 validation = {every = 4, measure = "loss", keep = 2, patience = 3, ema = 0.5}
 
 [[stages]]
