@@ -38,7 +38,7 @@ class _Splitter(Protocol):
 
 
 class _FastSplitter:
-    """A vocabulary may have ``</s>`` among its ordinary pieces; in text it is unknown, not an end."""
+    """A vocabulary may have ``</s>`` among its pieces; in text it is unknown, and ends nothing."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._splitter = SubwordSplitter(tokenizer)
