@@ -272,6 +272,7 @@ class TrainConfig(Strict):
     stages: list[Stage] = Field(min_length=1)
     validation: ValidationSettings = ValidationSettings()
     checkpoint_steps: Positive = 500  # steps between checkpoints that a run can resume from
+    sharded: bool = False  # several processes share out the optimizer's state
     tensorboard: bool = False
 
     @model_validator(mode="after")

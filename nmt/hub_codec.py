@@ -38,7 +38,7 @@ class _Splitter(Protocol):
 
 
 class _FastSplitter:
-    """A vocabulary may have ``</s>`` among its ordinary pieces; in text it is unknown, not an end."""
+    """A vocabulary may have ``</s>`` among its pieces; in text it is unknown, and ends nothing."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._splitter = SubwordSplitter(tokenizer)
@@ -169,6 +169,14 @@ class HubCodec:
         self.tokenizer.save_pretrained(folder)
         written = self.settings.model_dump_json(indent=1)
         (folder / SETTINGS_FILE).write_text(written + "\n", encoding="utf-8")
+
+    def check_language(self, side: str, language: str) -> None:
+        """Accept any of a language's names.
+
+        :param side: ``source`` or ``target``.
+        :raises UnknownNameError: if the model does not know it.
+        """
+        self._code(side, language)
 
     def _around_source(self, source_lang: str, target_lang: str) -> tuple[list[int], list[int]]:
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -59,12 +59,19 @@ def fixed_parameters(model: nn.Module) -> set[str]:
     }
 
 
-def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> torch.optim.AdamW:
+def build_optimizer(
+    model: nn.Module,
+    stage: Stage,
+    new: Iterable[str] = (),
+    *,
+    own: Callable[[nn.Parameter], bool] | None = None,
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter, 2019); biases and normalisations do not decay.
 
     Parameters of one factor share a group, whose ``rate`` is that factor of the learning rate.
 
     :param new: names of parameters that were not pretrained.
+    :param own: which ones this process moves, by default all; all processes have the same groups.
     """
     layers = count_layers(model)
     fresh, fixed = frozenset(new), fixed_parameters(model)
@@ -76,7 +83,9 @@ def build_optimizer(model: nn.Module, stage: Stage, new: Iterable[str] = ()) -> 
         rate = stage.rates.get(part, 1.0) * stage.layer_decay ** depth_of(name, layers)
         if name in fresh:
             rate = stage.rates.get("new", rate)
-        groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+        group = groups.setdefault((rate, parameter.ndim > 1), [])
+        if own is None or own(parameter):
+            group.append(parameter)
     return torch.optim.AdamW(
         [
             {"params": those, "rate": rate, "weight_decay": stage.weight_decay * decays}

@@ -28,9 +28,13 @@ class Codec(Protocol):
 
     pad: int
     end: int
-    languages: tuple[str, ...]
     max_source: int  # pieces of the encoder's input, special ones included
     max_target: int
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those of both sides."""
+        ...
 
     def source(
         self,
@@ -93,9 +97,15 @@ class TaggedCodec:
     first piece that the decoder is given.
 
     :param tokenizer: a fast tokenizer with the tags among its pieces.
+    :raises InputError: if the settings are those of an existing checkpoint (``hub_codec.py``).
     """
 
     def __init__(self, tokenizer: Any, settings: TranslationSettings) -> None:
+        if settings.tags == "checkpoint":
+            raise InputError(
+                f"{SETTINGS_FILE} says that the checkpoint has signs of its own for languages, "
+                "which only the engine torch knows"
+            )
         self.tokenizer = tokenizer
         self.settings = settings
         self.pad = int(tokenizer.pad_token_id)
@@ -188,4 +198,4 @@ def tag_ids(tokenizer: Any, tag: str | None) -> list[int]:
 
 def _end_of(tokenizer: Any) -> int:
     end = tokenizer.eos_token_id
-    return end if end is not None else tokenizer.sep_token_id
+    return int(end if end is not None else tokenizer.sep_token_id)

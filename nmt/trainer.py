@@ -28,10 +28,12 @@ from nmt.optimization import (
     set_modes,
 )
 from nmt.run import TrainingFolder
+from nmt.sharding import MOMENTS, Shares
 
 logger = logging.getLogger(__name__)
 
 LOG_STEPS = 20
+_MEAN = "mean of the kept"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Measure = Callable[[Any], dict[str, float]]
 """Figures of a model on the dev data; the one called ``dev`` decides, larger is better."""
@@ -94,12 +96,8 @@ class Trainer:
         if found is not None:
             place, state = found
             self._place = replace(place, kept=[(figure, name) for figure, name in place.kept])
-            if processes.rank() == 0:
-                names = [stage.name for stage in self.config.stages]
-                at = self._steps_before(place.stage)
-                self.log.forget_after(place.stage, place.step, names, at)
-                self.run.forget_kept({name for _, name in self._place.kept})
             logger.info("going on from stage %d, step %d", place.stage, place.step)
+        self._forget_later()
         self.model.train()
         with self._interruption.awaited():
             for number in range(self._place.stage, len(self.config.stages)):
@@ -108,6 +106,15 @@ class Trainer:
                 _Run(self, number, state).go()
                 state = {}
         self.model.eval()
+
+    def _forget_later(self) -> None:
+        """Forget what a killed run has logged and kept since the checkpoint, if it had one."""
+        if processes.rank():
+            return
+        place, names = self._place, [stage.name for stage in self.config.stages]
+        before = self._steps_before(place.stage)
+        self.log.forget_after(place.stage, place.step, names, before, ending=_MEAN)
+        self.run.forget_kept({name for _, name in place.kept})
 
     def write(self, stage: Stage, figures: dict[str, float]) -> None:
         """A line of the log."""
@@ -172,15 +179,18 @@ class _Run:
                     tensor.copy_(state[f"average.{name}"])
         choose_attention(model, self.stage)
         freeze(model, self.stage, trainer._place.step)
-        self.optimizer = build_optimizer(model, self.stage, trainer.new)
         self.names = {parameter: name for name, parameter in model.named_parameters()}
+        self.shares = Shares(list(self.names)) if trainer.config.sharded else None
+        own = None if self.shares is None else self.shares.owns
+        self.optimizer = build_optimizer(model, self.stage, trainer.new, own=own)
         if state:
             for parameter, name in self.names.items():
-                if f"step.{name}" in state:
-                    moments = ("step", "exp_avg", "exp_avg_sq")
-                    self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in moments}
-            own = {k.removeprefix("batches."): v for k, v in state.items() if k[:8] == "batches."}
-            trainer.batches.restore(own)
+                if (own is None or own(parameter)) and f"step.{name}" in state:
+                    self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in MOMENTS}
+            batches = {
+                k.removeprefix("batches."): v for k, v in state.items() if k[:8] == "batches."
+            }
+            trainer.batches.restore(batches)
         self.copy = WorkingCopy(model, PRECISIONS[self.stage.precision])
         self.copy.freeze()
 
@@ -225,7 +235,8 @@ class _Run:
         set_modes(self.copy.model, stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.names:
+            parameter.grad = None
         loss, predicted, pieces = 0.0, 0, 0
         for _ in range(stage.accumulate // processes.world()):
             seed, batch = next(batches)
@@ -237,7 +248,7 @@ class _Run:
             loss, predicted = loss + float(total.detach()), predicted + count
             pieces += batch.pieces
         loss, predicted, pieces = processes.add_up(loss, predicted, pieces)
-        moving = [p for group in self.optimizer.param_groups for p in group["params"]]
+        moving = [p for p in self.names if p.requires_grad]
         processes.add_gradients(moving)
         moving = [p for p in moving if p.grad is not None]
         for parameter in moving:
@@ -246,6 +257,8 @@ class _Run:
         norm = torch.nn.utils.clip_grad_norm_(moving, stage.clip or float("inf"))
         self._check_finite("gradient", float(norm), step)
         self.optimizer.step()
+        if self.shares is not None:
+            self.shares.spread(moving)
         self.copy.renew()
         if trainer._average is not None:
             trainer._average.update(trainer.model, step)
@@ -313,11 +326,14 @@ class _Run:
 
     def _save(self) -> None:
         trainer = self.trainer
+        moments = self.optimizer.state
+        if self.shares is not None:
+            moments = self.shares.gather(moments)
         if processes.rank():
             return
         state = {f"model.{name}": p.detach() for p, name in self.names.items()}
         for parameter, name in self.names.items():
-            for moment, tensor in self.optimizer.state.get(parameter, {}).items():
+            for moment, tensor in moments.get(parameter, {}).items():
                 state[f"{moment}.{name}"] = tensor
         if trainer._average is not None:
             state |= {f"average.{n}": t for n, t in trainer._average.weights.items()}
@@ -331,7 +347,7 @@ class _Run:
         with processes.one_after_the_other():  # the first process has written them by then
             figures = trainer.take_best(self.stage)
         if figures:
-            trainer.write(self.stage, {f"mean of the kept: {k}": v for k, v in figures.items()})
+            trainer.write(self.stage, {f"{_MEAN}: {k}": v for k, v in figures.items()})
         trainer._place = replace(trainer._place, step=self.stage.steps)
         trainer.model.train()
 

@@ -15,6 +15,7 @@ from bitext.types import Hypothesis
 from encoders.strict import describe
 from nmt.engine import Engine, Item, TorchEngine
 from nmt.frontier import Found
+from nmt.hub_codec import HubCodec
 from nmt.search import SearchSettings
 from nmt.tokenization import Codec
 
@@ -182,6 +183,9 @@ class TranslationModel:
     def _language(self, side: str, given: str | None, other: str | None) -> str:
         settings = getattr(self.codec, "settings", None)
         known = self.codec.languages if settings is None else getattr(settings, f"{side}_langs")
+        if given is not None and isinstance(self.codec, HubCodec):
+            self.codec.check_language(side, given)  # it has several names
+            return given
         if given is not None:
             if given not in known:
                 raise UnknownNameError(choose_from(f"{side} language", given, known))

@@ -18,11 +18,11 @@ from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import quietly
 from nmt.batches import IGNORED, Batch, make_batch
 from nmt.config import TrainConfig
-from nmt.data import EncodedBitext, encode_corpus
-from nmt.hub_codec import hub_codec
+from nmt.data import encode_corpus
 from nmt.loss import loss_of
 from nmt.model import load_translation_checkpoint
 from nmt.training import train
+from nmt.translator import TranslationModel
 
 ENGLISH = ["a small house", "the old house and the garden", "a cat sleeps", "the cat is small"]
 GERMAN = [
@@ -242,6 +242,26 @@ def test_translation_begins_as_generate_does(family: tuple[str, Path]) -> None:
     output = model.generate(**inputs, **begun, num_beams=1, do_sample=False, max_new_tokens=3)
     prefix = load_translation_checkpoint(folder).codec.prefix("de")
     assert output[0, : len(prefix)].tolist() == prefix
+
+
+def test_translations_are_those_of_generate(family: tuple[str, Path]) -> None:
+    name, folder = family
+    _, model, batch = theirs(name, folder)
+    model.generation_config.forced_eos_token_id = None  # at the bound, which is no end of ours
+    ours = TranslationModel.load(folder)
+    prefix = ours.codec.prefix("de")
+    found = ours.translate(ENGLISH, "en", "de", beam_size=1, max_length=8)
+    output = model.generate(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=torch.tensor([prefix] * len(ENGLISH)),
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=6,
+    )
+    for hypotheses, row in zip(found, output.tolist(), strict=True):
+        # whether the language's own piece counts is another question
+        assert hypotheses[0].text.startswith(ours.codec.text(row))
 
 
 def test_text_comes_back(family: tuple[str, Path]) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from bitext.errors import InputError, MismatchError
 from bitext.text import atomic_folder, atomic_write
+from encoders.training import processes
 
 Tensors = dict[str, torch.Tensor]
 Kind = TypeVar("Kind")
@@ -58,8 +59,8 @@ class RunFolder:
         self._claim(settings.model_dump_json(indent=1) + also)
 
     def _claim(self, written: str) -> None:
-        for left_by_a_kill in self.path.glob(".*.tmp"):
-            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        if processes.rank() == 0:
+            self._tidy()
         path = self.path / "recipe.json"
         if not path.is_file():
             with atomic_write(path) as file:
@@ -69,6 +70,15 @@ class RunFolder:
                 f"{self.path} holds a run of another recipe; choose another output folder or "
                 "remove it"
             )
+
+    def _tidy(self) -> None:
+        """Remove what a kill has left half-written."""
+        beside = [*self.path.parent.glob(".start.*.tmp"), *self.path.parent.glob(".model.*.tmp")]
+        for left in [*self.path.glob(".*.tmp"), *beside]:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def save(self, place: Any, state: Tensors) -> None:
         """Write a checkpoint in the place of the last one.
@@ -150,10 +160,14 @@ class Log:
                 self._events.add_scalar(name, value, at)
             self._events.flush()
 
-    def forget_after(self, stage: int, step: int, stages: list[str], before: int) -> None:
+    def forget_after(
+        self, stage: int, step: int, stages: list[str], before: int, *, ending: str | None = None
+    ) -> None:
         """Drop the lines of steps beyond a checkpoint, which are done, and logged, again.
 
         :param before: steps of the stages before that one.
+        :param ending: what the names of figures begin with that are logged once a stage has ended,
+            which the stage of a checkpoint has not.
         """
         if self._events is not None:
             self._events.close()
@@ -163,8 +177,13 @@ class Log:
         order = {name: number for number, name in enumerate(stages)}
         with atomic_write(self.path) as kept:
             for line in self.path.read_text(encoding="utf-8").splitlines():
-                said = json.loads(line)
-                if (order[said["stage"]], said["step"]) <= (stage, step):
+                try:
+                    said = json.loads(line)
+                except ValueError:  # the end of it was lost as the disk was full
+                    continue
+                ends = ending is not None and any(name.startswith(ending) for name in said)
+                number = order[said["stage"]]
+                if number < stage or (number == stage and said["step"] <= step and not ends):
                     kept.write(line + "\n")
 
 
