@@ -95,6 +95,7 @@ class HubCodec:
         self.tokenizer, self.config = tokenizer, config
         self.pad, self.end = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.start = config.decoder_start_token_id
+        self._hidden = {self.pad, self.end}
         self.given_settings = settings
         bound = settings.max_source if settings is not None else bound_of(config, tokenizer)
         self.max_source, self.max_target = bound, bound
@@ -159,8 +160,10 @@ class HubCodec:
         return Frame([int(self.start)], [self.end], 1)
 
     def text(self, ids: Sequence[int]) -> str:
+        # to some tokenizers the pieces of languages are ordinary ones
+        shown = [one for one in ids if one not in self._hidden]
         decoded: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            shown, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return decoded.strip()
 
@@ -207,6 +210,7 @@ class _CodeCodec(HubCodec):
         super().__init__(tokenizer, config, settings)
         # the fast ones are asked now: to ask is to change them
         self.codes = tuple(_codes_of(tokenizer))
+        self._hidden |= {int(tokenizer.convert_tokens_to_ids(code)) for code in self.codes}
         self._source = {code: self._ask(code, "src") for code in self.codes}
         self._target = {code: self._ask(code, "tgt") for code in self.codes}
 

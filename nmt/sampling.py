@@ -23,6 +23,7 @@ from nmt.config import VocabularySettings
 from nmt.data import EncodedBitext, Pieces
 from nmt.tokenization import Frame
 
+_PROTO: Any = sentencepiece_model_pb2  # generated, without types
 _UNIGRAM, _BPE = 1, 2  # SentencePiece's numbers of model types
 _SEEDS = 2**31
 
@@ -101,7 +102,7 @@ def sampler_of(tokenizer: Any, settings: VocabularySettings) -> PieceSampler | N
 
 
 def _kind_of(model: sentencepiece.SentencePieceProcessor) -> int:
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto = _PROTO.ModelProto()
     proto.ParseFromString(model.serialized_model_proto())
     return int(proto.trainer_spec.model_type)
 
@@ -133,7 +134,7 @@ def _proto_of(written: dict[str, Any]) -> bytes:
             f"a vocabulary of kind {kind} cannot be sampled, only one of SentencePiece's; leave "
             "vocabulary.sampling_alpha and vocabulary.bpe_dropout out"
         )
-    made = sentencepiece_model_pb2.ModelProto()
+    made = _PROTO.ModelProto()
     made.normalizer_spec.name = "identity"
     made.normalizer_spec.add_dummy_prefix = True
     made.normalizer_spec.remove_extra_whitespaces = True
@@ -142,7 +143,7 @@ def _proto_of(written: dict[str, Any]) -> bytes:
     scored = _unigram_pieces(written) if kind == "Unigram" else _bpe_pieces(written)
     special = {entry["content"] for entry in written["added_tokens"]}
     unknown = _unknown_of(written)
-    types = sentencepiece_model_pb2.ModelProto.SentencePiece
+    types = _PROTO.ModelProto.SentencePiece
     for piece, score in scored:
         added = made.pieces.add()
         added.piece, added.score = piece, score
@@ -289,4 +290,5 @@ class SampledBatches(BatchSource):
             whole = [*side.before, *ids, *side.after]
             if len(whole) <= side.longest:
                 rows[number] = whole
-        return Pieces.of(rows[k] if k in rows else side.best[k] for k in range(len(side.best)))
+        every = range(len(side.best))
+        return Pieces.of(rows[k] if k in rows else side.best[k].tolist() for k in every)

@@ -7,7 +7,8 @@ not the batches, not the checkpoints, which are whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -49,7 +50,7 @@ class Shares:
             for parameter in moved:
                 distributed.broadcast(parameter.detach(), self._owner[id(parameter)])
 
-    def gather(self, state: dict[nn.Parameter, Tensors]) -> dict[nn.Parameter, Tensors]:
+    def gather(self, state: Mapping[Any, Tensors]) -> dict[nn.Parameter, Tensors]:
         """The state of all weights, in the first process; in the others, nothing.
 
         :param state: the optimizer's own.

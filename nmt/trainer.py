@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -326,7 +326,7 @@ class _Run:
 
     def _save(self) -> None:
         trainer = self.trainer
-        moments = self.optimizer.state
+        moments: Mapping[Any, Tensors] = self.optimizer.state
         if self.shares is not None:
             moments = self.shares.gather(moments)
         if processes.rank():
