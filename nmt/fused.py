@@ -52,7 +52,7 @@ class Fusion(Strict):
     drop_net: float = 0.5
 
 
-class FusedConfig(transformers.BartConfig):  # type: ignore[misc]
+class FusedConfig(transformers.BartConfig):
     """BART's, and what it is fused with."""
 
     model_type = MODEL_TYPE
@@ -144,17 +144,17 @@ class FusedAttention(BartAttention):
     """
 
     def __init__(self, config: FusedConfig, *, fused_layer: int, **own: Any) -> None:
-        super().__init__(config=config, dropout=config.attention_dropout, **own)
+        super().__init__(config=config, dropout=float(config.attention_dropout or 0), **own)
         self.drop_net = config.fusion.drop_net
         self.fused = BartAttention(
             config=config,
-            dropout=config.attention_dropout,
+            dropout=float(config.attention_dropout or 0),
             **{**own, "layer_idx": fused_layer, "is_causal": False},
         )
         self.fused.k_proj = nn.Linear(config.fusion.dim, self.embed_dim)
         self.fused.v_proj = nn.Linear(config.fusion.dim, self.embed_dim)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         hidden_states: torch.Tensor,
         key_value_states: torch.Tensor | None = None,
@@ -198,7 +198,7 @@ class FusedEncoder(BartEncoder):
                 layer_idx=number,
             )
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
@@ -236,7 +236,7 @@ class FusedDecoder(BartDecoder):
                 layer_idx=number,
             )
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -248,12 +248,9 @@ class FusedDecoder(BartDecoder):
         """:param encoder_attention_mask: of the states alone: (sentences, length)."""
         if encoder_hidden_states is None or encoder_attention_mask is None:
             raise ValueError("a fused decoder needs the encoder's output and its attention_mask")
-        states, features = unpack(
-            encoder_hidden_states,
-            encoder_attention_mask.shape[-1],
-            self.config.d_model,
-            self.config.fusion.dim,
-        )
+        config: Any = self.config
+        length = encoder_attention_mask.shape[-1]
+        states, features = unpack(encoder_hidden_states, length, config.d_model, config.fusion.dim)
         if use_cache is not False:
             self._make_room(more)
         return super().forward(
@@ -287,7 +284,7 @@ class FusedForConditionalGeneration(transformers.BartForConditionalGeneration):
         self.model.encoder = FusedEncoder(config)
         self.model.decoder = FusedDecoder(config)
         self.model.set_input_embeddings(self.model.shared)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def read_with(self, text: Callable[[Sequence[int]], str], *, memory: int = 0) -> None:
         """Load the frozen encoder. The parameters are those of :class:`FrozenReader`."""

@@ -22,7 +22,7 @@ class Letters:
     """A codec of one piece a letter: 0 pads, 1 ends."""
 
     pad, end = 0, 1
-    languages = ("de", "en")
+    languages: tuple[str, ...] = ("de", "en")
     max_source = max_target = 20
 
     def source(

@@ -148,7 +148,7 @@ def test_cross_attention_may_be_new(encoder: PretrainedEncoder) -> None:
     ],
 )
 def test_the_report_has_every_parameter_once(
-    how: dict[str, bool], new: set[str], encoder: PretrainedEncoder
+    how: dict[str, Any], new: set[str], encoder: PretrainedEncoder
 ) -> None:
     model, report = started(encoder, **how)
     lines = Counter(one.tensor for one in report.origins)

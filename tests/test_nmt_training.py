@@ -128,7 +128,7 @@ def test_the_folder_is_one_of_transformers(trained: Path) -> None:
     source, target = line.split("\t")
     given = tokenizer(source, return_tensors="pt")
     written = model.generate(**given, max_length=20, num_beams=1, do_sample=False)
-    found = tokenizer.decode(written[0], skip_special_tokens=True)
+    found: Any = tokenizer.decode(written[0], skip_special_tokens=True)
     assert set(found.split()) & set(target.split())
     assert set(found.split()) <= set(WORDS.values())
 
