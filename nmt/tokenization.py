@@ -28,9 +28,11 @@ class Codec(Protocol):
 
     pad: int
     end: int
-    languages: tuple[str, ...]
     max_source: int  # pieces of the encoder's input, special ones included
     max_target: int
+
+    @property
+    def languages(self) -> tuple[str, ...]: ...
 
     def source(
         self,
