@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -37,9 +37,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
-        moved = (one.to(device) for one in (self.source, self.source_mask))
-        more = (one.to(device) for one in (self.decoder_input, self.labels))
-        return Batch(*moved, *more, self.pieces, self.weight)
+        names = ("source", "source_mask", "decoder_input", "labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 class BatchSource(Protocol):
