@@ -118,6 +118,7 @@ def _translate(model: Any, dev: _DevSet, codec: Codec, beam_size: int) -> list[s
                 input_ids=ids.to(model.device),
                 attention_mask=(ids != codec.pad).long().to(model.device),
                 decoder_input_ids=given.to(model.device),
+                decoder_start_token_id=prefix[0],  # else it may put its own before
                 num_beams=beam_size,
                 do_sample=False,
                 max_length=min(codec.max_target, 2 * width + 20),
