@@ -109,7 +109,7 @@ class BackTranslator:
         if best is None:
             return BackTranslated("", line, _unfit(line) or "too long")
         made = best.text
-        if getattr(best, "truncated", False):
+        if best.truncated:
             return BackTranslated(made, line, "unfinished")
         if "\t" in made or "\n" in made:
             return BackTranslated(made, line, "tab")

@@ -5,7 +5,7 @@ a resumed run goes on with the very batch that an uninterrupted one would have t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -32,13 +32,14 @@ class Batch:
     decoder_input: torch.Tensor  # ids, (pairs, target length)
     labels: torch.Tensor  # what is to be predicted, IGNORED elsewhere, (pairs, target length)
     pieces: int  # of both sides, padding left out
+    weight: float = 1.0  # times the loss
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
         moved = (one.to(device) for one in (self.source, self.source_mask))
         more = (one.to(device) for one in (self.decoder_input, self.labels))
-        return Batch(*moved, *more, self.pieces)
+        return Batch(*moved, *more, self.pieces, self.weight)
 
 
 class BatchSource(Protocol):
@@ -52,6 +53,22 @@ class BatchSource(Protocol):
         """The batch of a plan."""
         ...
 
+    def prepare(self, model: Any, *, stage: int, step: int) -> dict[str, float]:
+        """Called before each step, for sources whose batches the model makes.
+
+        :param model: as it will compute the step; in training mode.
+        :return: figures for the log.
+        """
+        return {}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint has to keep, beside the place of the run."""
+        return {}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave."""
+        return None
+
 
 class Row(NamedTuple):
     """One pair of one corpus."""
@@ -63,7 +80,7 @@ class Row(NamedTuple):
 Plan = list[Row]
 
 
-class BitextBatches:
+class BitextBatches(BatchSource):
     """Corpora, drawn from in batches of at most so many padded pieces.
 
     One corpus is gone through again and again, each pair once before any comes twice. Of several,

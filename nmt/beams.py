@@ -49,10 +49,11 @@ class Beams(Frontier):
         before = self.scores
         order = running.topk(self.beams, dim=1).indices
         self.scores = running.gather(1, order)
-        self.parents, pieces = parents.gather(1, order), pieces.gather(1, order)
+        parents, pieces = parents.gather(1, order), pieces.gather(1, order)
         if forced is not None:
-            pieces = self._force(forced, before, pieces)
-        self.written = _rows(self.written, self.parents)
+            parents, pieces = self._force(forced, before, parents, pieces)
+        self.parents = parents
+        self.written = _rows(self.written, parents)
         self.written[:, :, self.length] = pieces
         self._close(divisor)
 
@@ -87,7 +88,9 @@ class Beams(Frontier):
         self.ended_lengths = torch.cat([self.ended_lengths, lengths], dim=1).gather(1, order)
         self.ended = torch.cat([self.ended, own], dim=1).gather(1, order)
 
-    def _force(self, forced: Tensor, before: Tensor, pieces: Tensor) -> Tensor:
+    def _force(
+        self, forced: Tensor, before: Tensor, parents: Tensor, pieces: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Let the beams of sentences whose next piece is given go on as they are.
 
         :param before: their scores.
@@ -97,8 +100,8 @@ class Beams(Frontier):
         more = before.new_full((len(before), self.beams - beams), _NEVER)
         self.scores = torch.where(own, torch.cat([before, more], dim=1), self.scores)
         same = torch.arange(self.beams, device=before.device).clamp(max=beams - 1)
-        self.parents = torch.where(own, same, self.parents)
-        return torch.where(own, self.given[:, None, self.length], pieces)
+        given = self.given[:, None, self.length]
+        return torch.where(own, same, parents), torch.where(own, given, pieces)
 
     def _close(self, divisor: Tensor) -> None:
         """Close the sentences whose beams have no more to give."""

@@ -52,7 +52,7 @@ def best(log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values, places = log_probs.topk(k, dim=1)
         return values, places
     whole = n // _BLOCK * _BLOCK
-    largest = log_probs[:, :whole].unflatten(1, (-1, _BLOCK)).amax(dim=2)
+    largest = log_probs[:, :whole].view(rows, -1, _BLOCK).amax(dim=2)
     blocks = largest.topk(k, dim=1).indices
     inside = torch.arange(_BLOCK, device=log_probs.device)
     places = (blocks[..., None] * _BLOCK + inside).flatten(1)
@@ -73,11 +73,10 @@ def drawn(logits: Tensor, uniform: Tensor, *, top_k: int, top_p: float) -> Tenso
     :param uniform: float64 in [0, 1), shape (rows,).
     :return: int64, shape (rows,).
     """
+    places: Tensor | None = None
     if top_k or top_p < 1:
         k = min(top_k or logits.shape[1], logits.shape[1])
         logits, places = logits.topk(k, dim=1)
-    else:
-        places = None
     shares = logits.double().softmax(dim=1)
     sums = shares.cumsum(dim=1)
     if top_p < 1:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.candidates import drawn
@@ -110,7 +111,7 @@ class Samples(Chains):
         return pieces.view(sentences, chains)
 
 
-def _numbers(seed: int, source: list[int], chains: int, room: int) -> np.ndarray:
+def _numbers(seed: int, source: list[int], chains: int, room: int) -> NDArray[np.float64]:
     """Uniform in [0, 1), shape (chains, room); those of a longer room begin with these.
 
     A stream a chain, so that more samples begin with the same ones.

@@ -72,6 +72,7 @@ class Cleaning:
     repeated: int = 0
     too_long: int = 0
     uneven: int = 0
+    unit: str = "pairs"
 
     def sentence(self) -> str:
         """One line for people."""
@@ -82,7 +83,7 @@ class Cleaning:
             "of too uneven lengths": self.uneven,
         }
         left_out = ", ".join(f"{count} {why}" for why, count in reasons.items() if count)
-        return f"{self.name}: {self.kept} of {self.pairs} pairs" + (
+        return f"{self.name}: {self.kept} of {self.pairs} {self.unit}" + (
             f"; left out: {left_out}" if left_out else ""
         )
 

@@ -1,4 +1,4 @@
-"""What turns pieces of sentences into pieces of translations: torch here, others in ``interop/``."""
+"""What turns pieces of sentences into those of translations: torch here, others in interop/."""
 
 from __future__ import annotations
 
@@ -89,11 +89,12 @@ def batches(lengths: Sequence[int], beams: int, cost: BatchCost) -> list[list[in
     """
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     sizes = batch_sizes([lengths[place] * beams for place in order], cost)
-    batches, start = [], 0
+    cut: list[list[int]] = []
+    start = 0
     for size in sizes:
-        batches.append(order[start : start + size])
+        cut.append(order[start : start + size])
         start += size
-    return batches
+    return cut
 
 
 def forbidden_pieces(model: Any) -> list[int]:

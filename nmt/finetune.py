@@ -18,9 +18,10 @@ from bitext.errors import InputError
 from encoders.checkpoint import reading
 from encoders.hub import find_folder, fingerprint
 from nmt.config import InitializeSettings, ModelSettings, TrainConfig
+from nmt.fused import FusedConfig
 from nmt.hub_codec import HubCodec, bound_of, hub_codec
 from nmt.initialize import Report
-from nmt.tokenization import TranslationSettings, read_settings
+from nmt.tokenization import TaggedCodec, TranslationSettings, read_settings
 from nmt.vocabulary import trim_written
 
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -142,7 +143,7 @@ def start_from_translator(
     kept: Sequence[int] | None,
     config: TrainConfig,
     languages: tuple[Sequence[str], Sequence[str]],
-) -> tuple[Any, HubCodec, Report]:
+) -> tuple[Any, TaggedCodec | HubCodec, Report]:
     """The network that fine-tuning begins with, its codec, and the report.
 
     :param kept: the checkpoint's id of each piece, if its vocabulary was trimmed.
@@ -164,6 +165,9 @@ def start_from_translator(
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
         report.notes.append(f"resized to {len(tokenizer)} pieces, for tags of corpora")
+    earlier = read_settings(found.folder)
+    if earlier is not None and earlier.tags != "checkpoint":
+        return model, _own_codec(model, tokenizer, earlier, languages), report
     bound = config.model.max_pieces or bound_of(found.config, tokenizer)
     tuned = TranslationSettings(
         source_langs=tuple(languages[0]),
@@ -172,7 +176,7 @@ def start_from_translator(
         max_source=bound,
         max_target=bound,
     )
-    earlier = read_settings(found.folder)  # tuned here before, for directions of its own
+    # tuned here before, perhaps, for directions of its own
     base = hub_codec(found.name, tokenizer, model.config, earlier)
     for source in languages[0]:
         for target in languages[1]:
@@ -180,6 +184,22 @@ def start_from_translator(
     codec = hub_codec(found.name, tokenizer, model.config, tuned)
     _set_beginning(model, codec, languages[1])
     return model, codec, report
+
+
+def _own_codec(
+    model: Any,
+    tokenizer: Any,
+    settings: TranslationSettings,
+    languages: tuple[Sequence[str], Sequence[str]],
+) -> TaggedCodec:
+    """The codec of a model that was trained here, which keeps its languages and signs."""
+    codec = TaggedCodec(tokenizer, settings)
+    for source in languages[0]:
+        for target in languages[1]:
+            codec.source([], source, target)  # does it know them?
+    if isinstance(model.config, FusedConfig):
+        model.read_with(codec.text)
+    return codec
 
 
 def trim_network(model: Any, kept: Sequence[int]) -> None:

@@ -75,7 +75,16 @@ class Frontier:
         self.parents: Tensor | None = None
         self.open = torch.ones(len(given), dtype=torch.bool, device=device)
 
-    kept = ("given", "lengths", "prompt", "limit", "numbers", "written", "scores", "open")
+    kept: tuple[str, ...] = (
+        "given",
+        "lengths",
+        "prompt",
+        "limit",
+        "numbers",
+        "written",
+        "scores",
+        "open",
+    )
     """The tensors that have a row a sentence."""
 
     @property

@@ -173,14 +173,15 @@ def initialize(
 ) -> Report:
     """Put an encoder's weights into a network, whose other weights stay what they are.
 
-    :param encoder: ``None``: nothing is put in, and the report says so.
+    :param encoder: ``None``, or no part that is wanted of it: nothing is put in, and the report
+        says so.
     :param tokenizer: the network's own.
     :param kept: the encoder's id of each piece, if its vocabulary was trimmed; without it, pieces
         get the mean of the embeddings of the encoder's pieces that spell them (fast vocabulary
         transfer: Gee et al., 2022).
     :raises InputError: if the sizes of both differ.
     """
-    if encoder is None:
+    if encoder is None or not (how.encoder or how.decoder or how.embeddings):
         report = Report(None)
         _say_new(model, report)
         return report

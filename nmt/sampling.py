@@ -18,7 +18,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from bitext.errors import InputError
 from encoders.training.loop import seed_of
-from nmt.batches import Batch, BitextBatches, Plan
+from nmt.batches import Batch, BatchSource, BitextBatches, Plan
 from nmt.config import VocabularySettings
 from nmt.data import EncodedBitext, Pieces
 from nmt.tokenization import Frame
@@ -202,7 +202,7 @@ class _Round:
     rows: Plan
 
 
-class SampledBatches:
+class SampledBatches(BatchSource):
     """Corpora in batches, segmented anew in each round.
 
     Everything is a function of the seed and the round, so that a resumed run goes on with the very

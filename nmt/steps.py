@@ -105,8 +105,11 @@ AttentionMaskInterface.register(SHARED, sdpa_mask)
 class _TreeLayer(CacheLayerMixin):
     """Keys and values of one layer, shape (sentences, heads, nodes, width), in a growing buffer."""
 
+    keys: Any
+    values: Any
+
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes = 0
         self.depth = 0
         self.sentences = 0
@@ -206,7 +209,7 @@ class _TreeSteps(_ModelSteps):
         self._tree = [_TreeLayer() for _ in range(_decoder_layers(model))]
         for layer in self._tree:
             layer.sentences = len(mask)
-        past = transformers.Cache(layers=self._tree)
+        past = transformers.Cache(layers=[*self._tree])
         self._cross = transformers.DynamicCache()
         self._cache = EncoderDecoderCache(past, self._cross)
         self._weeded = 0  # how many nodes were left
@@ -225,7 +228,8 @@ class _TreeSteps(_ModelSteps):
             self._mask,
             decoder_attention_mask=_additive(self._seen[:, None], self._encoded.dtype),
         )
-        return logits.view(sentences, beams, -1)
+        shaped: Tensor = logits.view(sentences, beams, -1)
+        return shaped
 
     def keep(self, sentences: Tensor) -> None:
         self._encoded = self._encoded[sentences]
@@ -233,8 +237,9 @@ class _TreeSteps(_ModelSteps):
         self._seen = self._seen[sentences]
         for layer in self._tree:
             layer.take(lambda nodes: nodes[sentences])
-        for layer in self._cross.layers:
-            layer.keys, layer.values = layer.keys[sentences], layer.values[sentences]
+        cross: list[Any] = self._cross.layers
+        for kept in cross:
+            kept.keys, kept.values = kept.keys[sentences], kept.values[sentences]
 
     @property
     def _nodes(self) -> int:
@@ -272,7 +277,8 @@ class _PlainSteps(_ModelSteps):
         elif beams != self._beams:
             raise AssertionError("new beams need parents")
         logits = self._logits(pieces.reshape(-1), self._cache, self._mask.long())
-        return logits.view(sentences, beams, -1)
+        shaped: Tensor = logits.view(sentences, beams, -1)
+        return shaped
 
     def _go_on_from(self, parents: Tensor) -> None:
         sentences, beams = parents.shape
@@ -287,7 +293,8 @@ class _PlainSteps(_ModelSteps):
     def _select(self, rows: Tensor, *, reorder: bool) -> None:
         """:param reorder: within sentences only, whose beams are alike to cross-attention."""
         if reorder:
-            self._cache.self_attention_cache.reorder_cache(rows)
+            past: Any = self._cache.self_attention_cache
+            past.reorder_cache(rows)
             return
         self._cache.batch_select_indices(rows)
         self._encoded, self._mask = self._encoded[rows], self._mask[rows]

@@ -143,12 +143,12 @@ class Trainer:
             self.run.keep(name, self.weights())
         self._place = replace(self._place, kept=kept)
 
-    def take_best(self) -> dict[str, float]:
+    def take_best(self, stage: Stage) -> dict[str, float]:
         """Put the best weights of the stage into the model: a kept checkpoint, or their mean.
 
         :return: what was measured of the mean.
         """
-        if not self._place.kept or self.measure is None:
+        if not stage.best or not self._place.kept or self.measure is None:
             put(self.model, self.weights())
             return {}
         place = self.model.device
@@ -187,6 +187,10 @@ class _Run:
             for parameter, name in self.names.items():
                 if (own is None or own(parameter)) and f"step.{name}" in state:
                     self.optimizer.state[parameter] = {m: state[f"{m}.{name}"] for m in MOMENTS}
+            batches = {
+                k.removeprefix("batches."): v for k, v in state.items() if k[:8] == "batches."
+            }
+            trainer.batches.restore(batches)
         self.copy = WorkingCopy(model, PRECISIONS[self.stage.precision])
         self.copy.freeze()
 
@@ -196,7 +200,8 @@ class _Run:
         batches = self._micro_batches(place.step)
         before = place.pieces
         validation = trainer.config.validation
-        ended = place.waited >= validation.patience  # a run that was stopped at its very end
+        # of a run that was stopped at its very end
+        ended = stage.best and place.waited >= validation.patience
         with report_progress(stage.name, stage.steps, show=trainer.progress) as advance:
             advance(place.step)
             for step in range(place.step, place.step if ended else stage.steps):
@@ -226,6 +231,7 @@ class _Run:
         if stage.thaw_step and step == stage.thaw_step:
             freeze(trainer.model, stage, step)
             self.copy.freeze()
+        figures = trainer.batches.prepare(self.copy.model, stage=self.number, step=step)
         set_modes(self.copy.model, stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * group["rate"] * schedule(step, stage)
@@ -237,7 +243,7 @@ class _Run:
             torch.manual_seed(seed)  # dropout of a resumed run is that of an uninterrupted one
             batch = batch.to(trainer.model.device)
             total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
-            total.backward()  # type: ignore[no-untyped-call]
+            (batch.weight * total).backward()  # type: ignore[no-untyped-call]
             self.copy.collect()
             loss, predicted = loss + float(total.detach()), predicted + count
             pieces += batch.pieces
@@ -264,6 +270,8 @@ class _Run:
             loss=place.loss + loss,
             predicted=place.predicted + predicted,
         )
+        if figures:
+            trainer.write(stage, figures)
 
     def _check_finite(self, what: str, value: float, step: int) -> None:
         """End the run before numbers that are none reach the weights, and with them checkpoints."""
@@ -314,7 +322,7 @@ class _Run:
         best = figures["dev"] if better else place.best
         trainer._place = replace(place, best=best, waited=waited)
         trainer.keep(figures["dev"])
-        return waited >= trainer.config.validation.patience
+        return self.stage.best and waited >= trainer.config.validation.patience
 
     def _save(self) -> None:
         trainer = self.trainer
@@ -329,6 +337,7 @@ class _Run:
                 state[f"{moment}.{name}"] = tensor
         if trainer._average is not None:
             state |= {f"average.{n}": t for n, t in trainer._average.weights.items()}
+        state |= {f"batches.{name}": one for name, one in trainer.batches.state().items()}
         trainer.run.save(trainer._place, state)
         trainer.run.forget_kept({name for _, name in trainer._place.kept})
 
@@ -336,7 +345,7 @@ class _Run:
         """The stage ends with its best weights; so does a run that is resumed after it."""
         trainer = self.trainer
         with processes.one_after_the_other():  # the first process has written them by then
-            figures = trainer.take_best()
+            figures = trainer.take_best(self.stage)
         if figures:
             trainer.write(self.stage, {f"{_MEAN}: {k}": v for k, v in figures.items()})
         trainer._place = replace(trainer._place, step=self.stage.steps)

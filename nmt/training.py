@@ -16,9 +16,8 @@ from bitext.errors import InputError
 from bitext.text import atomic_folder, atomic_write, read_sentences
 from encoders.checkpoint import find_device, quietly
 from encoders.training import processes
-from nmt.batches import BatchSource, BitextBatches
 from nmt.config import ModelSettings, TrainConfig
-from nmt.data import EncodedBitext, encode_corpus, read_pairs
+from nmt.data import read_pairs
 from nmt.finetune import (
     PretrainedTranslator,
     check_translator,
@@ -29,9 +28,11 @@ from nmt.finetune import (
 from nmt.fusion import begin_fused
 from nmt.hub_codec import HubCodec
 from nmt.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
+from nmt.mixture import Mixture
 from nmt.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
+from nmt.monolingual import read_text
 from nmt.run import TrainingFolder
-from nmt.sampling import SampledBatches, sampler_of
+from nmt.tasks import read_learned, sources_of
 from nmt.tokenization import TaggedCodec, TranslationSettings, tag_of
 from nmt.trainer import Trainer
 from nmt.validation import dev_measure
@@ -71,16 +72,14 @@ def train(
             model, codec, report = _prepare(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
-        texts: list[list[tuple[str, str]]] = [[] for _ in config.data.corpora]
-        corpora = [
-            encode_corpus(one, config.data, codec, data, texts=kept)
-            for one, kept in zip(config.data.corpora, texts, strict=True)
-        ]
+        learned = read_learned(config, codec, data)
         if processes.rank() == 0:
-            for _, said in corpora:
+            for said in learned.cleaning:
                 logger.info("%s", said.sentence())
-            _write_json(run.path / "cleaning.json", [asdict(said) for _, said in corpora])
-        batches = _batches_of(config, codec, [one for one, _ in corpora], texts)
+            _write_json(run.path / "cleaning.json", [asdict(said) for said in learned.cleaning])
+        batches = Mixture(
+            config.stages, [sources_of(one, learned, config) for one in config.stages]
+        )
         model.to(place)
         Trainer(
             model,
@@ -117,41 +116,11 @@ def _prepare(
     return model, codec, report
 
 
-def _batches_of(
-    config: TrainConfig,
-    codec: TaggedCodec | HubCodec,
-    corpora: list[EncodedBitext],
-    texts: list[list[tuple[str, str]]],
-) -> BatchSource:
-    """Batches of the best segmentations, or of such as are drawn anew in each round.
-
-    :param texts: the pairs of each corpus.
-    """
-    temperature = config.data.temperature
-    sampler = sampler_of(codec.tokenizer, config.vocabulary)
-    if sampler is None:
-        return BitextBatches(corpora, pad=codec.pad, seed=config.seed, temperature=temperature)
-    most = config.data.max_pieces
-    return SampledBatches(
-        corpora,
-        texts,
-        [
-            codec.around(one.source_lang, one.target_lang, tag=named.tag)
-            for one, named in zip(corpora, config.data.corpora, strict=True)
-        ],
-        [codec.frame(one.target_lang) for one in corpora],
-        sampler,
-        pad=codec.pad,
-        seed=config.seed,
-        longest=(min(most, codec.max_source), min(most, codec.max_target)),
-        temperature=temperature,
-    )
-
-
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
     bitext = [*config.data.corpora, *config.data.dev]
     named = [name for one in bitext for name in (one.file, one.source, one.target)]
+    named += [one.file for one in [*config.data.monolingual, *config.data.dev_monolingual]]
     for name in [*named, *config.vocabulary.text]:
         if name is not None and not (data / name).is_file():
             raise InputError(f"no such file: {data / name}")
@@ -205,7 +174,8 @@ def _languages(config: TrainConfig) -> tuple[list[str], list[str]]:
     every = [*data.corpora, *data.dev]
     sources = {one.source_lang or data.source_lang for one in every}
     targets = {one.target_lang or data.target_lang for one in every}
-    return sorted(sources), sorted(targets)
+    spoken = {one.lang for one in [*data.monolingual, *data.dev_monolingual]}
+    return sorted(sources | spoken), sorted(targets | spoken)
 
 
 def _tags(config: TrainConfig) -> str:
@@ -293,9 +263,11 @@ def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data
 
 
 def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences that the vocabulary is made for: all corpora, both sides, and more text."""
+    """The sentences that the vocabulary is made for: all that is learned from, and more text."""
     for corpus in config.data.corpora:
         yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
+    for text in config.data.monolingual:
+        yield from read_text(text, data)
     for name in config.vocabulary.text:
         for line in read_sentences(data / name):
             yield from line.split("\t")

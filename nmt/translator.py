@@ -21,6 +21,9 @@ from nmt.tokenization import Codec
 
 ENGINES = ("torch", "ctranslate2")
 
+DTYPES = ("float32", "bfloat16")
+"""Of engine torch."""
+
 TOO_LONG = ("error", "split")
 """What is done with a source of more pieces than the model takes."""
 
@@ -89,6 +92,8 @@ class TranslationModel:
 
             own, codec, fingerprint = load_exported(Path(name), device=device, dtype=dtype)
             return cls(own, codec, name=str(name), fingerprint=fingerprint)
+        if dtype not in (None, *DTYPES):
+            raise UnknownNameError(choose_from("dtype", str(dtype), DTYPES))
         from nmt.model import load_translation_checkpoint
 
         checkpoint = load_translation_checkpoint(
@@ -268,13 +273,13 @@ class TranslationModel:
     ) -> _Part:
         start = self.codec.prefix(target_lang)
         counted = len(start) - 1
-        room = self.codec.max_target - 1 - len(prefix)
-        limit = how.limit(len(source), room)
-        if limit <= counted:
+        room = self.codec.max_target - len(start) - len(prefix)
+        if room <= 0:
             raise InputError(
                 f"sentence {sentence + 1}: the prefix of {len(prefix)} pieces leaves no room in "
                 f"the {self.codec.max_target} pieces that the model writes"
             )
+        limit = counted + how.limit(len(source), room)
         return _Part(sentence, Item(source, [*start, *prefix], limit), prefix)
 
     def _hypothesis(self, part: _Part, found: Found) -> Hypothesis:

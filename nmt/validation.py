@@ -11,11 +11,15 @@ import numpy as np
 import torch
 
 from bitext.errors import InputError
-from nmt.batches import BitextBatches, cut
+from bitext.segmentation import segment
+from nmt.batches import BitextBatches
 from nmt.config import Bitext, DataSettings, TrainConfig
 from nmt.data import EncodedBitext, Pieces, name_of_bitext, read_pairs
+from nmt.hub_codec import HubCodec
 from nmt.loss import loss_of
-from nmt.tokenization import Codec
+from nmt.online import copied, translate_ahead
+from nmt.search import SearchSettings
+from nmt.tokenization import Codec, TaggedCodec
 from nmt.trainer import Measure
 
 _TOKENS = 4096  # padded pieces of a batch
@@ -23,12 +27,13 @@ _TOKENS = 4096  # padded pieces of a batch
 
 @dataclass(frozen=True, slots=True)
 class _DevSet:
+    texts: list[str]
     sources: list[list[int]]
     references: list[str]
     bitext: EncodedBitext
 
 
-def dev_measure(config: TrainConfig, codec: Codec, data: Path) -> Measure | None:
+def dev_measure(config: TrainConfig, codec: TaggedCodec | HubCodec, data: Path) -> Measure | None:
     """A function that measures a model as it then is; ``None`` without dev data.
 
     Its figures: ``dev loss`` (nats a piece, no smoothing), ``bleu`` and ``chrf`` where one of them
@@ -36,6 +41,10 @@ def dev_measure(config: TrainConfig, codec: Codec, data: Path) -> Measure | None
 
     :raises InputError: if dev data cannot be read, or have a sentence the model cannot take.
     """
+    if config.data.dev_monolingual:
+        from nmt.unsupervised_validation import monolingual_measure
+
+        return monolingual_measure(config, codec, data)
     if not config.data.dev:
         return None
     sets = [_read(one, config.data, codec, data) for one in config.data.dev]
@@ -73,7 +82,8 @@ def _read(bitext: Bitext, settings: DataSettings, codec: Codec, data: Path) -> _
     encoded = EncodedBitext(
         Pieces.of(sources), Pieces.of(targets), frame.given, source_lang, target_lang
     )
-    return _DevSet(sources, [target for _, target in pairs], encoded)
+    texts, references = map(list, zip(*pairs, strict=True))
+    return _DevSet(texts, sources, references, encoded)
 
 
 def _loss(model: Any, sets: Sequence[_DevSet], codec: Codec) -> float:
@@ -90,39 +100,44 @@ def _loss(model: Any, sets: Sequence[_DevSet], codec: Codec) -> float:
 def _translation_figures(
     model: Any, sets: Sequence[_DevSet], codec: Codec, beam_size: int
 ) -> dict[str, float]:
-    """The means over the dev sets."""
+    """The means over the dev sets; of several, what each has, and which words it copies."""
     from nmt.evaluate import translation_score
 
-    scores = []
+    scores, figures = [], {}
     for one in sets:
         hypotheses = _translate(model, one, codec, beam_size)
-        scores.append(translation_score(hypotheses, one.references, metrics=("bleu", "chrf")))
-    return {
-        "bleu": float(np.mean([score.bleu for score in scores])),
-        "chrf": float(np.mean([score.chrf for score in scores])),
-    }
+        score = translation_score(hypotheses, one.references, metrics=("bleu", "chrf"))
+        scores.append(score)
+        if len(sets) > 1:
+            way = f"{one.bitext.source_lang}-{one.bitext.target_lang}"
+            figures[f"bleu {way}"] = score.bleu
+            figures[f"copied {way}"] = copied_share(one.texts, hypotheses)
+    figures["bleu"] = float(np.mean([score.bleu for score in scores]))
+    figures["chrf"] = float(np.mean([score.chrf for score in scores]))
+    return figures
 
 
 def _translate(model: Any, dev: _DevSet, codec: Codec, beam_size: int) -> list[str]:
-    lengths = np.array([[len(one), len(one)] for one in dev.sources])
-    prefix = codec.prefix(dev.bitext.target_lang)
-    found = [""] * len(dev.sources)
-    with torch.inference_mode():
-        for numbers in cut(lengths, _TOKENS, np.random.default_rng(0)):
-            width = int(lengths[numbers, 0].max())
-            ids = torch.full((len(numbers), width), codec.pad)
-            for row, number in enumerate(numbers):
-                ids[row, : len(dev.sources[number])] = torch.tensor(dev.sources[number])
-            given = torch.tensor([prefix] * len(numbers))
-            output = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=(ids != codec.pad).long().to(model.device),
-                decoder_input_ids=given.to(model.device),
-                decoder_start_token_id=prefix[0],  # else it may put its own before
-                num_beams=beam_size,
-                do_sample=False,
-                max_length=min(codec.max_target, 2 * width + 20),
-            )
-            for number, row in zip(numbers, output.tolist(), strict=True):
-                found[number] = codec.text(row)
-    return found
+    given = codec.prefix(dev.bitext.target_lang)
+    return translate_texts(model, dev.sources, given, codec, beam_size)
+
+
+def translate_texts(
+    model: Any, sources: Sequence[Sequence[int]], given: list[int], codec: Codec, beam_size: int
+) -> list[str]:
+    """The best translation of each source."""
+    limits = [min(codec.max_target - len(given), 2 * len(one) + 20) for one in sources]
+    how = SearchSettings(beam_size=beam_size)
+    found = translate_ahead(model, sources, [given] * len(sources), limits, how, codec=codec)
+    return [codec.text(ids) for ids in found]
+
+
+def copied_share(sources: Sequence[str], translations: Sequence[str]) -> float:
+    """Of the translations' words, those that stand in the source, numbers and signs left out."""
+    pairs = [(_words(a), _words(b)) for a, b in zip(sources, translations, strict=True)]
+    written = sum(len(made) for _, made in pairs)
+    return sum(copied(given, made) for given, made in pairs) / max(1, written)
+
+
+def _words(text: str) -> list[str]:
+    return [word.text.lower() for word in segment(text) if word.text.isalpha()]

@@ -45,7 +45,10 @@ class Dictionary:
                 raise TooLongError("is too long", sentence=number)
         self.asked.append(tuple(sentences))
         return [
-            [Hypothesis(self._one(sentence), -0.5), Hypothesis("second best", -1)]
+            [
+                Hypothesis(self._one(sentence), -0.5, sentence == "Das hört nicht auf"),
+                Hypothesis("second best", -1),
+            ]
             for sentence in sentences
         ]
 
@@ -88,6 +91,7 @@ def test_each_line_is_dropped_for_its_own_reason() -> None:
         "?!": "no text",
         "der\thund": "tab",
         "der hund bellt laut laut laut laut": "too long",  # seven words
+        "Das hört nicht auf": "unfinished",
         "Das ist leer": "empty",
         "was man nicht kennt bleibt": "copied",
         "Das ist eine Schleife": "repeated",
@@ -103,7 +107,8 @@ def test_each_line_is_dropped_for_its_own_reason() -> None:
     report = Report()
     report.add(found)
     assert str(report) == (
-        "kept 2 of 10 lines; dropped: 2 no text, 2 tab, 1 too long, 1 empty, 1 copied, 1 repeated"
+        "kept 2 of 11 lines; dropped: 2 no text, 2 tab, 1 too long, 1 unfinished, 1 empty, "
+        "1 copied, 1 repeated"
     )
 
 

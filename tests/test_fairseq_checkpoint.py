@@ -1,7 +1,7 @@
 """fairseq's checkpoints as networks of transformers, and back.
 
-``EXPECTED`` is what fairseq 0.12.2 itself computes with the same weights, which a formula makes: it
-loaded the files that ``write`` writes by ``checkpoint_utils.load_model_ensemble`` and ran the model.
+``EXPECTED`` is what fairseq 0.12.2 itself computes with the same weights, which a formula makes:
+its ``checkpoint_utils.load_model_ensemble`` loaded the files that ``write`` writes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def layer(weights: dict[str, Tensor], name: str, inner: int, *attentions: str) -
 
 
 def twice(weights: dict[str, Tensor], name: str, inner: int) -> None:
-    """The second copy of an encoder layer that fairseq 0.12 writes; wrong, to see it is not used."""
+    """The second copy of an encoder layer that fairseq 0.12 writes; wrong, so that use shows."""
     sizes = {"in_proj": (3 * DIM, DIM), "out_proj": (DIM, DIM), "fc1": (inner, DIM),
              "fc2": (DIM, inner)}  # fmt: skip
     for part, shape in sizes.items():
@@ -213,11 +213,12 @@ def test_settings_are_found_in_the_old_place_and_in_both_new_forms(tmp_path: Pat
     model = {"encoder.embed_tokens.weight": torch.zeros(2, 2)}
     args = {"arch": "transformer", "encoder_layers": 3, "source_lang": "en"}
     nested = {"_name": "transformer", "encoder": {"layers": 3}}
-    for number, state in enumerate((
+    states: list[dict[str, Any]] = [
         {"args": argparse.Namespace(**args)},
         {"args": None, "cfg": {"model": argparse.Namespace(**args), "task": {}}},
         {"args": None, "cfg": {"model": nested, "task": {"source_lang": "en"}}},
-    )):  # fmt: skip
+    ]
+    for number, state in enumerate(states):
         path = tmp_path / f"{number}.pt"
         torch.save({**state, "model": model}, path)
         checkpoint = read_checkpoint(path)
@@ -412,7 +413,7 @@ def test_a_folder_of_ours_becomes_the_same_transformer(dictionaries: Path, call:
 
 @pytest.mark.parametrize("joiner", ["none", "subword-nmt"])
 def test_symbols_are_joined_as_they_were_cut(joiner: str) -> None:
-    tokenizer = tokenizer_for(make_dictionary(["ha@@", "us", "klein"]), None, joiner=joiner)
+    tokenizer: Any = tokenizer_for(make_dictionary(["ha@@", "us", "klein"]), None, joiner=joiner)
     expected = {"none": "ha@@ us klein", "subword-nmt": "haus klein"}
     assert tokenizer.decode([4, 5, 6]).strip() == expected[joiner]
 
@@ -529,7 +530,7 @@ def test_only_a_model_of_these_directions_is_written(dictionaries: Path) -> None
 
 
 def test_a_tokenizer_with_other_special_pieces_gives_no_dictionary(tmp_path: Path) -> None:
-    written = {
+    written: dict[str, Any] = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
         "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
         "model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "a": 1}, "unk_token": "a"},

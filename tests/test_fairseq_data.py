@@ -116,7 +116,10 @@ def test_two_sentences_are_these_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("vocabulary", "dtype"),
-    [(65_499, "<u2"), (65_500, "<u4"), (4_294_967_294, "<u4"), (4_294_967_295, "<i8"), (None, "<u4")],
+    [
+        (65_499, "<u2"), (65_500, "<u4"), (4_294_967_294, "<u4"), (4_294_967_295, "<i8"),
+        (None, "<u4"),
+    ],
 )  # fmt: skip
 def test_ids_are_as_wide_as_the_vocabulary_needs(vocabulary: int | None, dtype: str) -> None:
     assert id_dtype(vocabulary) == np.dtype(dtype)

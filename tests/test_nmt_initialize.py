@@ -153,6 +153,7 @@ def test_the_report_has_every_parameter_once(
     model, report = started(encoder, **how)
     lines = Counter(one.tensor for one in report.origins)
     assert lines == Counter(name for name, _ in model.named_parameters())
+    assert (report.model is None) == (new == {"model"})
     for one in report.origins:
         assert (one.kind == "new") == any(one.tensor.startswith(f"{part}.") for part in new)
 

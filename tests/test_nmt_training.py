@@ -13,8 +13,8 @@ import pytest
 import torch
 import transformers
 
-from bitext.errors import InputError, MismatchError
-from nmt.batches import Batch, make_batch
+from bitext.errors import InputError, MismatchError, UnknownNameError
+from nmt.batches import Batch, BatchSource, make_batch
 from nmt.config import TrainConfig
 from nmt.model import load_translation_checkpoint
 from nmt.run import TrainingFolder
@@ -149,6 +149,39 @@ def test_the_start_is_kept(trained: Path) -> None:
     assert not torch.equal(start.lm_head.weight, end.lm_head.weight)
 
 
+def test_a_model_of_ours_is_trained_further(trained: Path, corpora: Path, tmp_path: Path) -> None:
+    further = {
+        "initialize": {"model": str(trained / "model")},
+        "vocabulary": {},
+        "model": {"dropout": 0.2},
+        "stages": [{"steps": 1, "warmup_steps": 0, "learning_rate": 1e-4}],
+    }
+    folder = train(config(**further), data=corpora, output=tmp_path / "out", progress=False)
+    before = load_translation_checkpoint(trained / "model")
+    start = load_translation_checkpoint(tmp_path / "out" / "start")
+    assert torch.equal(start.model.lm_head.weight, before.model.lm_head.weight)
+    assert start.model.config.dropout == 0.2
+    assert start.codec.source(["red"], "en", "de") == before.codec.source(["red"], "en", "de")
+    (line,) = [line for line in log_of(tmp_path / "out") if "bleu" in line]
+    assert line["bleu"] > 30  # it has not begun anew
+    assert folder == tmp_path / "out" / "model"
+
+
+def test_a_model_of_ours_knows_its_own_languages(
+    trained: Path, corpora: Path, tmp_path: Path
+) -> None:
+    files = {"corpora": [{"file": "train.tsv"}]}
+    french = config(
+        data={"source_lang": "en", "target_lang": "fr", **files},
+        initialize={"model": str(trained / "model")},
+        vocabulary={},
+        model={},
+        stages=[{"steps": 1}],
+    )
+    with pytest.raises(UnknownNameError, match="unknown target language 'fr'"):
+        train(french, data=corpora, output=tmp_path / "out", progress=False)
+
+
 def test_another_run_does_not_overwrite_it(trained: Path, corpora: Path) -> None:
     other = config(stages=[{"steps": 1}])
     with pytest.raises(MismatchError, match="holds a run of another recipe"):
@@ -161,7 +194,7 @@ def test_a_missing_file_is_said_before_anything_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-class Repeated:
+class Repeated(BatchSource):
     """One batch, again and again."""
 
     def __init__(self) -> None:

@@ -28,16 +28,30 @@ KINDS = {
 def random_model(kind: str, seed: int, *, pieces: int = 97, peaked: float = 3.0) -> Any:
     """A tiny model that prefers few pieces, so that hypotheses end and differ clearly."""
     torch.manual_seed(seed)
-    special = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": END}
+    special: dict[str, Any] = {
+        "pad_token_id": PAD,
+        "eos_token_id": END,
+        "decoder_start_token_id": END,
+    }
     if kind == "t5":
-        size = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+        size: dict[str, Any] = {
+            "d_model": 16,
+            "d_kv": 8,
+            "d_ff": 32,
+            "num_layers": 2,
+            "num_heads": 2,
+        }
         config = transformers.T5Config(vocab_size=pieces, **size, **special)
         model: Any = transformers.T5ForConditionalGeneration(config)
     else:
         make_config, make_model = KINDS[kind]
         halves = {"layers": 2, "attention_heads": 2, "ffn_dim": 32}
         size = {f"{half}_{k}": v for half in ("encoder", "decoder") for k, v in halves.items()}
-        more = {"d_model": 16, "max_position_embeddings": 64, "forced_eos_token_id": None}
+        more: dict[str, Any] = {
+            "d_model": 16,
+            "max_position_embeddings": 64,
+            "forced_eos_token_id": None,
+        }
         model = make_model(make_config(vocab_size=pieces, **size, **more, **special))
     for parameter in model.parameters():
         if parameter.dim() > 1:

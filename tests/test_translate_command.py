@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from nmt.translator import TranslationModel
-from tests.test_translator import SOURCES
 
 Call = Callable[..., tuple[int, str, str]]
+SOURCES = ["the house is small", "", "a cat sleeps in the old house", "the garden", "don't stop"]
 SHORT = ("--max-length", 10)
 
 

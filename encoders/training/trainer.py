@@ -19,8 +19,8 @@ from encoders.objectives.network import Network
 from encoders.objectives.step import Step
 from encoders.training import processes
 from encoders.training.batches import Batch, BatchSource
-from encoders.training.preparation import Streams
 from encoders.training.loop import Interruption, seed_of
+from encoders.training.preparation import Streams
 from encoders.training.recipe import Stage, Training
 from encoders.training.run import Log, Place, RunFolder, Tensors
 

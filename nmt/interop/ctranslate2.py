@@ -5,8 +5,8 @@ them, and in ``checkpoint`` the tokenizer and configuration of the model it was 
 
 CTranslate2's beam search is :mod:`nmt.beams` with ``early_stopping``, and its scores are the same:
 sums of log-probabilities by the length, with its end and a forced tag, to the power of the penalty.
-Two things differ. What ``no_repeat_ngram`` forbids does not count in the probabilities of what is
-left; and right after a prefix no hypothesis ends.
+Two things differ. What is forbidden, by ``no_repeat_ngram`` or the checkpoint, does not count in
+the probabilities of what is left; and right after a prefix no hypothesis ends.
 
 This is the only module that knows CTranslate2.
 """
@@ -34,9 +34,10 @@ from encoders.training.run import writing
 from nmt.engine import Item, batches, forbidden_pieces
 from nmt.frontier import Found
 from nmt.fused import FusedConfig, refusal
+from nmt.hub_codec import codec_of
 from nmt.model import TranslationCheckpoint
 from nmt.search import SearchSettings
-from nmt.tokenization import Codec, TaggedCodec, read_settings
+from nmt.tokenization import Codec, read_settings
 
 QUANTIZATIONS = (
     "int8",
@@ -76,7 +77,7 @@ def import_ctranslate2() -> Any:
         import ctranslate2.converters
     except ImportError:
         raise InputError(
-            'engine ctranslate2 needs CTranslate2; install it with: pip install "bitext[ctranslate2]"'
+            'CTranslate2 is not here; install it with: pip install "bitext[ctranslate2]"'
         ) from None
     return ctranslate2
 
@@ -150,9 +151,9 @@ def _copy_checkpoint(source: Path, target: Path) -> None:
     """All but the weights."""
     target.mkdir()
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".txt", ".model", ".spm"):
-            if not path.name.endswith(".index.json"):
-                shutil.copyfile(path, target / path.name)
+        wanted = path.suffix in (".json", ".txt", ".model", ".spm")
+        if wanted and path.is_file() and not path.name.endswith(".index.json"):
+            shutil.copyfile(path, target / path.name)
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
@@ -219,10 +220,11 @@ class CTranslate2Engine:
             return_end_token=True,
         )
         found = []
-        for item, result, prefix in zip(items, results, prefixes, strict=True):
-            free = len(item.given) - 1 - counted  # pieces of the prefix that do not count
+        for item, result in zip(items, results, strict=True):
+            prefix = len(item.given) - 1  # is returned, but for what the decoder starts from
+            free = prefix - counted  # pieces of the prefix that do not count
             scored = zip(result.hypotheses, result.scores, strict=True)
-            own = [self._found(p[len(prefix) :], s, len(p), free, how) for p, s in scored]
+            own = [self._found(p[prefix:], s, len(p), free, how) for p, s in scored]
             found.append(sorted(own, key=lambda one: -one.score))
         return found
 
@@ -267,7 +269,7 @@ def load_exported(
             intra_threads=torch.get_num_threads(),
         )
         vocabulary = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
-        codec = _codec_of(folder / CHECKPOINT)
+        codec = _codec_in(folder / CHECKPOINT, str(folder))
     engine = CTranslate2Engine(translator, vocabulary, exported)
     return engine, codec, f"{fingerprint(folder / CHECKPOINT)}-{exported.quantization}"
 
@@ -283,8 +285,8 @@ def _read_exported(folder: Path) -> _Exported:
         raise InputError(f"{folder / _SETTINGS} is not as bitext export writes it") from None
 
 
-def _codec_of(folder: Path) -> Codec:
-    settings = read_settings(folder)
-    if settings is None:
-        raise InputError(f"{folder} has no translation.json, which names the languages")
-    return TaggedCodec(_tokenizer_of(folder), settings)
+def _codec_in(folder: Path, name: str) -> Codec:
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return codec_of(name, _tokenizer_of(folder), config, read_settings(folder))

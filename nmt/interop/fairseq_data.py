@@ -1,4 +1,4 @@
-"""Folders of fairseq's binarised bitext, as ``fairseq-preprocess`` writes and ``fairseq-train`` reads.
+"""Folders of binarised bitext, as ``fairseq-preprocess`` writes and ``fairseq-train`` reads them.
 
 A folder holds ``dict.en.txt`` and ``dict.de.txt``, and for each split (``train``, ``valid``,
 ``test``, and ``valid1`` and so on where there are several) ``train.en-de.en.bin``, ``.idx`` and the
@@ -93,8 +93,8 @@ def open_data(
         split = index.name.split(".")[0]
         start = f"{place / split}.{source}-{target}"
         splits[split] = _both_sides(f"{start}.{source}", f"{start}.{target}")
-    dictionaries = [read_dictionary(place / f"dict.{side}.txt") for side in (source, target)]
-    return FairseqData(place, source, target, *dictionaries, splits=splits)
+    first, second = (read_dictionary(place / f"dict.{side}.txt") for side in (source, target))
+    return FairseqData(place, source, target, first, second, splits)
 
 
 def _languages(folder: Path, source: str | None, target: str | None) -> tuple[str, str]:

@@ -239,7 +239,7 @@ def sinusoids(rows: int, dim: int) -> Tensor:
 
 
 def _prepare_generation(model: Any) -> None:
-    """``generate`` as fairseq does it: from ``</s>``, to ``</s>``, as long as there are positions."""
+    """``generate`` as fairseq does it: from ``</s>`` to ``</s>``, while there are positions."""
     model.generation_config = transformers.GenerationConfig(
         bos_token_id=START,
         pad_token_id=PAD,
@@ -283,7 +283,8 @@ def transformer_parts(
         raise InputError("the output layer is not tied to the embedding")
     before = config.model_type == "mbart"
     settings = {
-        "arch": "transformer", "task": "translation", "data": ".", "source_lang": source, "target_lang": target,
+        "arch": "transformer", "task": "translation", "data": ".",
+        "source_lang": source, "target_lang": target,
         "activation_fn": activations[config.activation_function],
         "no_scale_embedding": not config.scale_embedding,
         "layernorm_embedding": True,

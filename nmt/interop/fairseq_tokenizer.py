@@ -124,10 +124,11 @@ def _of_sentencepiece(dictionary: Dictionary, path: Path) -> Tokenizer:
 
 
 def _read_sentencepiece(path: Path) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from sentencepiece import sentencepiece_model_pb2
 
-    model = sentencepiece_model_pb2.ModelProto()
+    messages: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    model = messages.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except OSError as error:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @register_model(NAME)
 class TransformerFromMllm(TransformerModel):  # type: ignore[misc]  # fairseq has no types
-    """The Transformer whose layers are an MLLM's: norm after each block, learned positions, GELU."""
+    """The Transformer with an MLLM's layers: norm after each block, learned positions, GELU."""
 
     @classmethod
     def add_args(cls, parser: Any) -> None:
@@ -59,7 +59,7 @@ class TransformerFromMllm(TransformerModel):  # type: ignore[misc]  # fairseq ha
         return model
 
 
-@register_model_architecture(NAME, NAME)
+@register_model_architecture(NAME, NAME)  # type: ignore[untyped-decorator]
 def shape(args: Any) -> None:
     """Take from the MLLM's ``config.json`` whatever the options leave open."""
     args.mllm_path = getattr(args, "mllm_path", None)
