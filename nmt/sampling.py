@@ -268,6 +268,10 @@ class SampledBatches(BatchSource):
     def build(self, plan: _Round) -> Batch:
         return plan.batches.build(plan.rows)
 
+    def prepare(self, model: Any, *, stage: int, step: int) -> dict[str, float]:
+        """Nothing: these batches are made of text alone."""
+        return self._best.prepare(model, stage=stage, step=step)
+
     def _round(self, stage: int, number: int) -> BitextBatches:
         """The corpora as this round segments them: of the pairs that it has, and only those."""
         drawn = self._best.drawn(stage, number)
