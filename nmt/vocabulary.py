@@ -5,15 +5,17 @@ Both come out as an ordinary fast tokenizer whose decoding gives the text back.
 
 from __future__ import annotations
 
+import io
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from tokenizers.trainers import UnigramTrainer
 from transformers import PreTrainedTokenizerFast
 
 from bitext.errors import InputError
@@ -25,12 +27,15 @@ BYTES = [f"<0x{number:02X}>" for number in range(256)]
 """Pieces that spell a character of which the training text had none."""
 _UNLIKELY = -100.0  # log-probability of a byte: any other way of writing a word is preferred
 _SIGN = r"(?!▁)[\p{N}\p{P}\p{S}]"  # the word mark is itself a symbol to Unicode
+_SENTENCES = 2_000_000  # that a vocabulary is learned from, drawn of more
 _PROBE = 2000
 """Sentences that are encoded and decoded to see whether a tokenizer gives text back."""
 
 
 def train_vocabulary(texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
     """A unigram vocabulary (Kudo, 2018) with bytes for what it has never seen.
+
+    SentencePiece learns it, the same from the same text every time.
 
     :param texts: sentences of all languages.
     :param size: pieces, special ones and the 256 bytes included; a small corpus gives fewer.
@@ -39,7 +44,13 @@ def train_vocabulary(texts: Iterable[str], *, size: int) -> PreTrainedTokenizerF
     fixed = len(SPECIAL_PIECES) + len(BYTES)
     if size <= fixed:
         raise InputError(f"vocabulary.size {size} must be more than {fixed}: bytes and signs")
-    tokenizer = Tokenizer(models.Unigram())
+    vocabulary = [
+        *((piece, 0.0) for piece in SPECIAL_PIECES),
+        *((byte, _UNLIKELY) for byte in BYTES),
+        *_learn(texts, size - fixed),
+    ]
+    unknown = SPECIAL_PIECES.index("<unk>")
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=unknown, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     )
@@ -47,30 +58,35 @@ def train_vocabulary(texts: Iterable[str], *, size: int) -> PreTrainedTokenizerF
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Split(Regex(_SIGN), behavior="isolated")]
     )
-    trainer = UnigramTrainer(
-        vocab_size=size - len(BYTES),
-        special_tokens=SPECIAL_PIECES,
-        unk_token="<unk>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    written = json.loads(tokenizer.to_str())
-    pieces = [(piece, score) for piece, score in written["model"]["vocab"]]
-    own = [entry for entry in pieces[len(SPECIAL_PIECES) :] if entry[0] not in BYTES]
-    written["model"]["vocab"] = [
-        *pieces[: len(SPECIAL_PIECES)],
-        *((byte, _UNLIKELY) for byte in BYTES),
-        *own,
-    ]
-    written["model"]["byte_fallback"] = True
-    made = Tokenizer.from_str(json.dumps(written))
-    made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
-    made.post_processor = processors.TemplateProcessing(
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[(name, SPECIAL_PIECES.index(name)) for name in ("<s>", "</s>")],
     )
-    return as_transformers(made)
+    return as_transformers(tokenizer)
+
+
+def _learn(texts: Iterable[str], size: int) -> list[tuple[str, float]]:
+    """Pieces with their log-probabilities, the likeliest first."""
+    written = io.BytesIO()
+    control = 3  # its own <unk>, <s> and </s>, which are left out
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(unicodedata.normalize("NFC", text) for text in texts),
+        model_writer=written,
+        vocab_size=size + control,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        split_digits=True,
+        input_sentence_size=_SENTENCES,
+        shuffle_input_sentence=True,
+        num_threads=1,
+        minloglevel=2,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    pieces = [(model.id_to_piece(k), model.get_score(k)) for k in range(control, len(model))]
+    return pieces[:size]
 
 
 def as_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
