@@ -16,13 +16,13 @@ from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import quietly
-from nmt.batches import IGNORED, Batch, make_batch
-from nmt.config import TrainConfig
-from nmt.data import encode_corpus
-from nmt.loss import loss_of
-from nmt.model import load_translation_checkpoint
-from nmt.training import train
-from nmt.translator import TranslationModel
+from nmt.network.model import load_translation_checkpoint
+from nmt.training.batches import IGNORED, Batch, make_batch
+from nmt.training.config import TrainConfig
+from nmt.training.data import encode_corpus
+from nmt.training.loss import loss_of
+from nmt.training.train import train
+from nmt.translation.translator import TranslationModel
 
 ENGLISH = ["a small house", "the old house and the garden", "a cat sleeps", "the cat is small"]
 GERMAN = [

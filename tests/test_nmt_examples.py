@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config import read_config
-from nmt.training import check_files
+from nmt.training.config import read_config
+from nmt.training.train import check_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "examples" / "nmt").glob("*.toml"))

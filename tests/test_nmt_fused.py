@@ -12,24 +12,24 @@ import transformers
 
 from bitext.errors import InputError, MismatchError
 from encoders.encoder import Encoder
-from nmt.batches import BitextBatches
-from nmt.config import FuseSettings, TrainConfig
-from nmt.data import EncodedBitext, Pieces
-from nmt.fused import MODEL_TYPE, FrozenReader, Fusion, fuse, mask_of, pack, unpack
 from nmt.interop.ctranslate2 import export_ctranslate2
-from nmt.loss import loss_of
-from nmt.model import (
+from nmt.network.fused import MODEL_TYPE, FrozenReader, Fusion, fuse, mask_of, pack, unpack
+from nmt.network.model import (
     Shape,
     TranslationCheckpoint,
     build_network,
     load_translation_checkpoint,
     save_translation_checkpoint,
 )
-from nmt.optimization import WorkingCopy
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.training import train
-from nmt.translator import TranslationModel
-from nmt.vocabulary import train_vocabulary
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import train_vocabulary
+from nmt.training.batches import BitextBatches
+from nmt.training.config import FuseSettings, TrainConfig
+from nmt.training.data import EncodedBitext, Pieces
+from nmt.training.loss import loss_of
+from nmt.training.optimization import WorkingCopy
+from nmt.training.train import train
+from nmt.translation.translator import TranslationModel
 
 SENTENCES = ["the house is small", "a cat sleeps in the old house and the garden", "the cat"]
 

@@ -12,8 +12,7 @@ import transformers
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.subwords import SubwordSplitter
-from nmt.config import InitializeSettings
-from nmt.initialize import (
+from nmt.network.initialize import (
     PretrainedEncoder,
     Report,
     choose_layers,
@@ -22,9 +21,10 @@ from nmt.initialize import (
     share_blocks,
     spell_pieces,
 )
-from nmt.model import Shape, build_network
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import train_vocabulary
+from nmt.network.model import Shape, build_network
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import train_vocabulary
+from nmt.training.config import InitializeSettings
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ import torch
 import transformers
 
 from bitext.errors import InputError, MismatchError, UnknownNameError
-from nmt.batches import Batch, BatchSource, make_batch
-from nmt.config import TrainConfig
-from nmt.model import load_translation_checkpoint
-from nmt.run import TrainingFolder
-from nmt.trainer import Trainer
-from nmt.training import train
+from nmt.network.model import load_translation_checkpoint
+from nmt.training.batches import Batch, BatchSource, make_batch
+from nmt.training.config import TrainConfig
+from nmt.training.run import TrainingFolder
+from nmt.training.train import train
+from nmt.training.trainer import Trainer
 
 WORDS = {
     "red": "rot",
