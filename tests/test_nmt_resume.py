@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import encoders.training.run
 from bitext.errors import InputError
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pairs.tsv").write_text(PAIRS)
-    real, calls = encoders.training.run.save_file, []
+    real, calls = save_file, []
 
     def fill(tensors: Tensors, path: Path) -> None:
         calls.append(path)

@@ -138,7 +138,8 @@ def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
     XLM-R maps exactly.
     """
     tokenizer = codec.tokenizer
-    config = transformers.BartConfig(
+    build: Any = transformers.BartConfig  # takes keys of other libraries, too
+    config = build(
         vocab_size=shape.pieces,
         d_model=shape.dim,
         encoder_layers=shape.encoder_layers,

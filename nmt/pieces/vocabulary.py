@@ -112,7 +112,7 @@ def gives_back(tokenizer: Any, texts: Iterable[str]) -> float:
         tokenizer.decode(one.ids, clean_up_tokenization_spaces=False)
         for one in splitter.texts(sample)
     ]
-    same = sum(text == other.strip() for text, other in zip(sample, found, strict=True))
+    same = sum(bool(text == other.strip()) for text, other in zip(sample, found, strict=True))
     return same / max(1, len(sample))
 
 
@@ -155,7 +155,9 @@ def trim_written(
     :raises InputError: if the tokenizer is of a kind whose pieces depend on one another (BPE).
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    written = json.loads(backend.to_str()) if backend is not None else {"model": {"type": "slow"}}
+    written: dict[str, Any] = {"model": {"type": "slow"}}
+    if backend is not None:
+        written = json.loads(backend.to_str())
     kind = written["model"].get("type") or "Unigram"
     if kind not in ("Unigram", "WordPiece"):
         raise InputError(
@@ -164,8 +166,8 @@ def trim_written(
         )
     used = count_pieces(SubwordSplitter(tokenizer), texts)
     special = {entry["id"] for entry in written["added_tokens"]}
-    vocabulary = written["model"]["vocab"]
-    names = (
+    vocabulary: Any = written["model"]["vocab"]
+    names: list[str] = (
         [piece for piece, _ in vocabulary]
         if kind == "Unigram"
         else sorted(vocabulary, key=vocabulary.__getitem__)

@@ -37,7 +37,8 @@ def smoothed_loss(
     :return: one float32 number.
     """
     wanted = labels != IGNORED
-    loss: torch.Tensor = _Sliced.apply(hidden[wanted], weight, labels[wanted], bias, smoothing)
+    apply: Any = _Sliced.apply
+    loss: torch.Tensor = apply(hidden[wanted], weight, labels[wanted], bias, smoothing)
     return loss
 
 
@@ -136,7 +137,7 @@ class _Sliced(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(context: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(context: Any, grad: torch.Tensor) -> Any:
         d_hidden, d_weight = context.saved_tensors
         scale = grad.to(d_hidden.dtype)
         return d_hidden * scale, d_weight * grad.to(d_weight.dtype), None, None, None

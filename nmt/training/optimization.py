@@ -143,8 +143,8 @@ class WorkingCopy:
             self.model = copy.deepcopy(model).to(dtype)
             self.model.train(model.training)
         pairs = {id(own): (theirs, own) for theirs, own in self._pairs()}
-        self._masters = [theirs for theirs, _ in pairs.values()]
-        self._copies = [own for _, own in pairs.values()]
+        self._masters: list[torch.Tensor] = [theirs for theirs, _ in pairs.values()]
+        self._copies: list[torch.Tensor] = [own for _, own in pairs.values()]
 
     def _pairs(self) -> Iterable[tuple[nn.Parameter, nn.Parameter]]:
         return zip(self.master.parameters(), self.model.parameters(), strict=True)

@@ -154,10 +154,12 @@ def _encoder_of(config: TrainConfig) -> PretrainedEncoder | None:
 
 
 def _shape_of(settings: ModelSettings, pieces: int, encoder: PretrainedEncoder | None) -> Shape:
-    known = {name: value for name, value in settings.model_dump().items() if value is not None}
+    known: dict[str, Any] = {
+        name: value for name, value in settings.model_dump().items() if value is not None
+    }
     if encoder is None:
         return Shape(pieces=pieces, **known)
-    theirs = {
+    theirs: dict[str, Any] = {
         "dim": int(encoder.config.hidden_size),
         "heads": int(encoder.config.num_attention_heads),
         "feed_forward": int(encoder.config.intermediate_size),

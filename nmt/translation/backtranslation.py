@@ -4,8 +4,8 @@ A model of the other direction translates the text; what it makes is the source 
 text itself the target (Sennrich et al., 2016). So the target side is what people wrote, and the
 model learns to write it from a source that may be bad. Pairs that show their badness are dropped:
 what the guard flags (:mod:`nmt.evaluation.guard`), and what bitext's own retrieval scores below a
-limit. The pairs are then a corpus of the trainer with a tag, so that it knows which sources are made (Caswell
-et al., 2019).
+limit. The pairs are then a corpus of the trainer with a tag, so that it knows which sources are
+made (Caswell et al., 2019).
 """
 
 from __future__ import annotations
