@@ -60,8 +60,8 @@ class OnlineBackTranslation(BatchSource):
     """Batches of translations by the model itself (sources) and the texts they are of (targets).
 
     Texts are drawn as :class:`nmt.training.batches.BitextBatches` draws bitext, and cut into
-    batches as though a translation were as long as its text. Where there are more than two languages, each
-    text goes to one of the others, drawn anew each time it comes.
+    batches as though a translation were as long as its text. Where there are more than two
+    languages, each text goes to one of the others, drawn anew each time it comes.
 
     :param forbidden: pieces that no translation may have.
     """
