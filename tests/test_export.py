@@ -142,6 +142,21 @@ def test_what_cannot_be_exported(
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
+def test_a_folder_that_is_no_translator_is_not_replaced(
+    call: Call, tiny_translator: Path, tiny_model: Path, exported: Path
+) -> None:
+    for folder in (tiny_model, exported):
+        code, _, err = call("export", tiny_translator, folder, "--format", "transformers")
+        assert code == 2
+        assert f"will not replace {folder}" in err
+
+
+def test_what_is_exported_is_an_end(call: Call, exported: Path, tmp_path: Path) -> None:
+    code, _, err = call("export", exported, tmp_path / "again")
+    assert code == 2
+    assert "was exported for CTranslate2, which only bitext translate runs" in err
+
+
 def test_what_an_exported_model_refuses(exported: Path, tmp_path: Path) -> None:
     model = TranslationModel.load(exported)
     with pytest.raises(InputError, match="does not sample as bitext does; use engine torch"):

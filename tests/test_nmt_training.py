@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,12 @@ def network() -> Any:
 
 
 def fitted(
-    folder: Path, figures: list[float] | None = None, *, model: Any = None, **more: Any
+    folder: Path,
+    figures: list[float] | None = None,
+    *,
+    model: Any = None,
+    batches: BatchSource | None = None,
+    **more: Any,
 ) -> Trainer:
     """A run of eight steps at most, measured after each; ``figures`` are what is measured."""
     coming = iter(figures or [])
@@ -244,7 +250,7 @@ def fitted(
 
     run = TrainingFolder(folder, how)
     own = network() if model is None else model
-    trainer = Trainer(own, Repeated(), how, run, measure=measure, progress=False)
+    trainer = Trainer(own, batches or Repeated(), how, run, measure=measure, progress=False)
     trainer.fit()
     return trainer
 
@@ -317,6 +323,20 @@ def test_a_moving_average_is_the_result_without_dev_data_too(tmp_path: Path) -> 
         # after the first step: a tenth of what was, nine tenths of what is
         wanted = 0.1 * before[name] + 0.9 * moved[name]
         torch.testing.assert_close(parameter.detach(), wanted.detach())
+
+
+class Interrupted(Repeated):
+    """Somebody presses Ctrl-C as a batch is made."""
+
+    def build(self, plan: int) -> Batch:
+        signal.raise_signal(signal.SIGINT)
+        return self.batch
+
+
+def test_who_interrupts_is_told_how_it_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from here"):
+        fitted(tmp_path, batches=Interrupted())
+    assert (tmp_path / "run" / "checkpoint").is_dir()
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:

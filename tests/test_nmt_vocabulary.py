@@ -159,6 +159,20 @@ def test_the_share_of_texts_that_come_back() -> None:
     assert gives_back(tokenizer, ["the cat", "The cat"]) == 0.5
 
 
+def test_a_sentence_that_is_read_out_has_one_line(tokenizer: Any) -> None:
+    # a model that has not learned much writes any byte: "a", line feed, tab, "b"
+    pieces = [f"<0x{ord(letter):02X}>" for letter in "a\n\tb\r"]
+    assert codec_of(tokenizer).text(tokenizer.convert_tokens_to_ids(pieces)) == "a b"
+
+
+def test_a_tag_is_no_piece_of_text() -> None:
+    own = wordpiece(processors.BertProcessing(("[SEP]", 4), ("[CLS]", 3)))
+    for taken in ("cat", "[SEP]"):
+        with pytest.raises(InputError, match="is a piece of the vocabulary already; choose anoth"):
+            add_tags(own, [taken])
+    assert add_tags(own, ["<bt>"]) == add_tags(own, ["<bt>"])  # that of a model trained before
+
+
 def test_tags(tokenizer: Any) -> None:
     own = train_vocabulary(TEXTS * 4, size=400)
     assert add_tags(own, ["<2de>", "<2fr>", "<bt>"]) == [len(own) - 3, len(own) - 2, len(own) - 1]

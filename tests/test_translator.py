@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,6 +116,14 @@ def test_what_cannot_be_translated(model: TranslationModel) -> None:
         model.translate(["a"], prefixes=["haus " * 80])
 
 
+def test_a_language_of_the_other_side_is_unknown(model: TranslationModel) -> None:
+    assert model.direction(None, "de") == ("en", "de")
+    with pytest.raises(UnknownNameError, match="unknown target language 'en'; choose one of: de"):
+        model.direction(None, "en")
+    with pytest.raises(UnknownNameError, match="unknown source language 'de'; choose one of: en"):
+        model.direction("de", None)
+
+
 def test_what_cannot_be_loaded(tiny_translator: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown engine 'onnx'; choose one of: ctrans"):
         TranslationModel.load(tiny_translator, engine="onnx")
@@ -122,6 +131,13 @@ def test_what_cannot_be_loaded(tiny_translator: Path) -> None:
         TranslationModel.load(tiny_translator, engine="ctranslate2")
     with pytest.raises(ModelNotFoundError):
         TranslationModel.load("nobody/nothing")
+
+
+def test_a_folder_that_describes_another_model(tiny_translator: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_translator, tmp_path / "other")
+    (other / "translation.json").write_text('{"version": 1}', encoding="utf-8")
+    with pytest.raises(InputError, match="translation model: source_langs: Field required"):
+        TranslationModel.load(other)
 
 
 def test_batches_are_of_like_lengths() -> None:

@@ -27,7 +27,9 @@ def export_transformers(
     """
     if dtype not in DTYPES:
         raise UnknownNameError(choose_from("dtype", dtype, DTYPES))
-    with atomic_folder(output, marker="config.json") as folder, quietly(), writing(Path(output)):
+    # an encoder has no such file, and CTranslate2's folders have none
+    marked = atomic_folder(output, marker="generation_config.json")
+    with marked as folder, quietly(), writing(Path(output)):
         checkpoint.model.to(DTYPES[dtype]).save_pretrained(folder)
         for path in sorted(checkpoint.folder.iterdir()):
             kept = path.is_file() and ".safetensors" not in path.name

@@ -19,6 +19,7 @@ from encoders.checkpoint import reading
 from encoders.hub import find_folder, fingerprint
 from nmt.network.fused import FusedConfig
 from nmt.network.initialize import Report
+from nmt.network.model import refuse_exported
 from nmt.pieces.hub_codec import HubCodec, bound_of, hub_codec
 from nmt.pieces.tokenization import TaggedCodec, TranslationSettings, read_settings
 from nmt.pieces.vocabulary import trim_written
@@ -68,6 +69,7 @@ def find_translator(how: InitializeSettings) -> PretrainedTranslator | None:
     if how.model is None:
         return None
     folder = find_folder(how.model, how.revision)
+    refuse_exported(folder, how.model)
     with reading(how.model):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         if not config.is_encoder_decoder:
@@ -167,6 +169,9 @@ def start_from_translator(
         report.notes.append(f"resized to {len(tokenizer)} pieces, for tags of corpora")
     earlier = read_settings(found.folder)
     if earlier is not None and earlier.tags != "checkpoint":
+        if config.model.max_pieces is not None:
+            bounds = dict.fromkeys(("max_source", "max_target"), config.model.max_pieces)
+            earlier = earlier.model_copy(update=bounds)
         return model, _own_codec(model, tokenizer, earlier, languages), report
     bound = config.model.max_pieces or bound_of(found.config, tokenizer)
     tuned = TranslationSettings(
@@ -218,10 +223,11 @@ def trim_network(model: Any, kept: Sequence[int]) -> None:
             model.get_output_embeddings().weight.copy_(output)
     if bias is not None:
         model.final_logits_bias = nn.Buffer(bias[:, rows].clone())
-    padding = model.get_input_embeddings().padding_idx
+    own = model.get_input_embeddings()
+    padding = own.padding_idx
     new_id = {old: new for new, old in enumerate(kept)}
     for module in model.modules():
-        if isinstance(module, nn.Embedding) and module.num_embeddings == len(rows):
+        if isinstance(module, nn.Embedding) and module.weight is own.weight:
             module.padding_idx = None if padding is None else new_id[padding]
     for settings in (model.config, model.generation_config):
         for name in _IDS:

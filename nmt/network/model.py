@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.activations import ACT2FN
 
-from bitext.errors import InputError
+from bitext.errors import InputError, UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.checkpoint import DTYPES, find_device, quietly, reading
 from encoders.hub import find_folder, fingerprint
@@ -49,6 +50,7 @@ def load_translation_checkpoint(
     """
     place = find_device(device)
     folder = find_folder(str(name), revision)
+    refuse_exported(folder, name)
     with reading(str(name)):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         if not config.is_encoder_decoder:
@@ -64,6 +66,15 @@ def load_translation_checkpoint(
     if isinstance(config, FusedConfig):
         model.read_with(codec.text)
     return TranslationCheckpoint(folder, model, codec, fingerprint(folder))
+
+
+def refuse_exported(folder: Path, name: str | Path) -> None:
+    """:raises InputError: if the folder is one of CTranslate2's."""
+    if (folder / "model.bin").is_file() and not (folder / "model.safetensors").is_file():
+        raise InputError(
+            f"model '{name}' was exported for CTranslate2, which only bitext translate runs; take "
+            "the folder that it was exported from"
+        )
 
 
 def save_translation_checkpoint(
@@ -128,6 +139,17 @@ class Shape:
     dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """:raises InputError: if there is no such network."""
+        if self.dim % self.heads:
+            raise InputError(
+                f"model.dim {self.dim} is not a multiple of {self.heads} heads; set model.dim and "
+                "model.heads so that it is, or leave both out"
+            )
+        if self.activation not in ACT2FN:
+            known = ("gelu", "relu", "silu", "tanh")
+            raise UnknownNameError(choose_from("model.activation", self.activation, known))
 
 
 def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:

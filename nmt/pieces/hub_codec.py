@@ -19,6 +19,7 @@ from nmt.pieces.tokenization import (
     Frame,
     TaggedCodec,
     TranslationSettings,
+    one_line,
     tag_ids,
 )
 
@@ -162,10 +163,11 @@ class HubCodec:
     def text(self, ids: Sequence[int]) -> str:
         # to some tokenizers the pieces of languages are ordinary ones
         shown = [one for one in ids if one not in self._hidden]
-        decoded: str = self.tokenizer.decode(
-            shown, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        return one_line(
+            self.tokenizer.decode(
+                shown, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         )
-        return decoded.strip()
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and ``translation.json``."""

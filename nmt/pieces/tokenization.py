@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from pydantic import ValidationError
+
 from bitext.errors import InputError, UnknownNameError, choose_from
-from encoders.strict import Strict
+from encoders.strict import Strict, describe
 from encoders.subwords import SubwordSplitter
 
 SETTINGS_FILE = "translation.json"
@@ -70,7 +73,7 @@ class Codec(Protocol):
         ...
 
     def text(self, ids: Sequence[int]) -> str:
-        """The sentence of these pieces; special ones are skipped."""
+        """The sentence of these pieces, in one line; special ones are skipped."""
         ...
 
 
@@ -83,6 +86,14 @@ class TranslationSettings(Strict):
     tags: Literal["none", "source", "decoder", "checkpoint"] = "none"  # the last: hub_codec.py
     max_source: int
     max_target: int
+
+
+_ENDS = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+
+
+def one_line(text: str) -> str:
+    """Without line ends and tabs, which a model that has a piece for each byte can write."""
+    return _ENDS.sub(" ", text).strip()
 
 
 def tag_of(language: str) -> str:
@@ -151,10 +162,11 @@ class TaggedCodec:
         return Frame(before, [self.end], len(before))
 
     def text(self, ids: Sequence[int]) -> str:
-        decoded: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        return one_line(
+            self.tokenizer.decode(
+                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         )
-        return decoded.strip()
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and ``translation.json``."""
@@ -178,6 +190,9 @@ def read_settings(folder: Path) -> TranslationSettings | None:
         return None
     try:
         return TranslationSettings.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        reason = describe(error, TranslationSettings)
+        raise InputError(f"{path} is no description of a translation model: {reason}") from None
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is no description of a translation model: {reason}") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from encoders.subwords import SubwordSplitter
 SPECIAL_PIECES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 BYTES = [f"<0x{number:02X}>" for number in range(256)]
 """Pieces that spell a character of which the training text had none."""
+_FIXED = len(SPECIAL_PIECES) + len(BYTES)
 _UNLIKELY = -100.0  # log-probability of a byte: any other way of writing a word is preferred
 _SIGN = r"(?!▁)[\p{N}\p{P}\p{S}]"  # the word mark is itself a symbol to Unicode
 _SENTENCES = 2_000_000  # that a vocabulary is learned from, drawn of more
@@ -39,15 +41,14 @@ def train_vocabulary(texts: Iterable[str], *, size: int) -> PreTrainedTokenizerF
 
     :param texts: sentences of all languages.
     :param size: pieces, special ones and the 256 bytes included; a small corpus gives fewer.
-    :raises InputError: if ``size`` leaves no room for pieces.
+    :raises InputError: if ``size`` leaves no room for pieces, or the text has none.
     """
-    fixed = len(SPECIAL_PIECES) + len(BYTES)
-    if size <= fixed:
-        raise InputError(f"vocabulary.size {size} must be more than {fixed}: bytes and signs")
+    if size <= _FIXED:
+        raise InputError(f"vocabulary.size {size} must be more than {_FIXED}: bytes and signs")
     vocabulary = [
         *((piece, 0.0) for piece in SPECIAL_PIECES),
         *((byte, _UNLIKELY) for byte in BYTES),
-        *_learn(texts, size - fixed),
+        *_learn(texts, size - _FIXED),
     ]
     unknown = SPECIAL_PIECES.index("<unk>")
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=unknown, byte_fallback=True))
@@ -71,22 +72,36 @@ def _learn(texts: Iterable[str], size: int) -> list[tuple[str, float]]:
     """Pieces with their log-probabilities, the likeliest first."""
     written = io.BytesIO()
     control = 3  # its own <unk>, <s> and </s>, which are left out
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(unicodedata.normalize("NFC", text) for text in texts),
-        model_writer=written,
-        vocab_size=size + control,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        normalization_rule_name="identity",
-        split_digits=True,
-        input_sentence_size=_SENTENCES,
-        shuffle_input_sentence=True,
-        num_threads=1,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=(unicodedata.normalize("NFC", text) for text in texts),
+            model_writer=written,
+            vocab_size=size + control,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            split_digits=True,
+            input_sentence_size=_SENTENCES,
+            shuffle_input_sentence=True,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _unlearnable(str(error), size + _FIXED, control) from None
     model = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
     pieces = [(model.id_to_piece(k), model.get_score(k)) for k in range(control, len(model))]
     return pieces[:size]
+
+
+def _unlearnable(reason: str, size: int, control: int) -> InputError:
+    """Why SentencePiece made nothing: mostly, as each character must be a piece."""
+    found = re.search(r"smaller than required_chars\. \d+ vs (\d+)", reason)
+    if found is None:
+        return InputError(f"no vocabulary can be made of the text: {reason}")
+    least = int(found[1]) - control + _FIXED
+    return InputError(
+        f"vocabulary.size {size} must be at least {least}: each character of the text is a piece"
+    )
 
 
 def as_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
@@ -212,6 +227,17 @@ def _renumber_frame(written: dict[str, Any], new_id: dict[int, int]) -> None:
 
 
 def add_tags(tokenizer: Any, tags: Sequence[str]) -> list[int]:
-    """Add special pieces, such as ``<2de>``; their ids."""
+    """Add special pieces, such as ``<2de>``; their ids.
+
+    :raises InputError: if one is a piece of text already, or has a role such as the end's.
+    """
+    known, special = tokenizer.get_vocab(), {str(one) for one in tokenizer.all_special_tokens}
+    more = {str(one) for one in tokenizer.added_tokens_decoder.values()}
+    roles = special & {str(one) for one in tokenizer.special_tokens_map.values()}
+    for tag in tags:
+        if tag in roles or (tag in known and tag not in more):
+            raise InputError(
+                f"tag '{tag}' is a piece of the vocabulary already; choose another, such as <bt>"
+            )
     tokenizer.add_special_tokens({"additional_special_tokens": list(tags)})
     return [int(number) for number in tokenizer.convert_tokens_to_ids(list(tags))]

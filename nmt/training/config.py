@@ -48,7 +48,9 @@ class Corpus(Bitext):
 
     first: Positive | None = None  # how many pairs of it are used; all by default
     weight: Rate = 1.0  # times its share of the batches
-    tag: str | None = None  # a piece before each source, such as <bt> (Caswell et al., 2019)
+    tag: Annotated[str, Field(min_length=1)] | None = (
+        None  # a piece before each source, such as <bt> (Caswell et al., 2019)
+    )
 
 
 class Text(Strict):
@@ -263,7 +265,7 @@ class ValidationSettings(Strict):
 class TrainConfig(Strict):
     """A training run."""
 
-    seed: int = 1
+    seed: Count = 1
     data: DataSettings
     vocabulary: VocabularySettings = VocabularySettings()
     model: ModelSettings = ModelSettings()
@@ -309,14 +311,18 @@ class TrainConfig(Strict):
         data = self.data
         if not data.corpora and not data.monolingual:
             raise ValueError("there is nothing to train on: name data.corpora or data.monolingual")
-        langs = {one.lang for one in data.monolingual}
+        langs = {one.lang for one in data.monolingual if one.weight}
         for stage in self.stages:
             tasks = stage.tasks
             where = f"stage '{stage.name}'"
-            if tasks.translate is not None and not data.corpora:
-                raise ValueError(f"{where}: the task translate needs data.corpora")
+            if tasks.translate is not None and not any(one.weight for one in data.corpora):
+                raise ValueError(
+                    f"{where}: the task translate needs data.corpora with a weight above 0"
+                )
             if tasks.denoise is not None and not langs:
-                raise ValueError(f"{where}: the task denoise needs data.monolingual")
+                raise ValueError(
+                    f"{where}: the task denoise needs data.monolingual with a weight above 0"
+                )
             if tasks.back_translate is not None and len(langs) < 2:
                 raise ValueError(
                     f"{where}: the task back_translate needs data.monolingual in two languages, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def encode_corpus(
     said = Cleaning(name_of_bitext(corpus))
     sources: list[list[int]] = []
     targets: list[list[int]] = []
-    seen: set[int] = set()
+    seen: set[bytes] = set()
     wanted = islice(read_pairs(corpus, data), corpus.first)
     while chunk := list(islice(wanted, _CHUNK)):
         encoded = codec.source(
@@ -161,7 +162,7 @@ def _is_left_out(
     target: list[int],
     settings: DataSettings,
     codec: Codec,
-    seen: set[int],
+    seen: set[bytes],
     said: Cleaning,
 ) -> bool:
     if not pair[0].strip() or not pair[1].strip():
@@ -176,7 +177,7 @@ def _is_left_out(
         said.uneven += 1
         return True
     if settings.unique:
-        key = hash(pair)
+        key = blake2b("\0".join(pair).encode(), digest_size=16).digest()
         if key in seen:
             said.repeated += 1
             return True

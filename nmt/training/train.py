@@ -109,6 +109,7 @@ def _prepare(
         check_translator(whole, config)
         words = _prepare_vocabulary(folder, lambda: _their_vocabulary(config, whole, data))
         return start_from_translator(whole, words.tokenizer, words.kept, config, _languages(config))
+    check_languages(config)
     encoder = _encoder_of(config)
     words = _prepare_vocabulary(folder, lambda: _make_vocabulary(config, encoder, data))
     codec = _codec_of(config, words, encoder)
@@ -124,6 +125,38 @@ def check_files(config: TrainConfig, data: Path) -> None:
     for name in [*named, *config.vocabulary.text]:
         if name is not None and not (data / name).is_file():
             raise InputError(f"no such file: {data / name}")
+
+
+def check_languages(config: TrainConfig) -> None:
+    """See whether a model that knows no language yet can learn those that are wanted.
+
+    :raises InputError: if a dev set has a language that nothing trains, or targets cannot be told
+        apart.
+    """
+    data = config.data
+    directions = {
+        (one.source_lang or data.source_lang, one.target_lang or data.target_lang)
+        for one in data.corpora
+    }
+    spoken = {one.lang for one in data.monolingual}
+    for number, one in enumerate(data.dev):
+        wanted = one.source_lang or data.source_lang, one.target_lang or data.target_lang
+        for at, side in enumerate(("source", "target")):
+            trained = {direction[at] for direction in directions} | spoken
+            if wanted[at] not in trained:
+                raise InputError(
+                    f"data.dev.{number}: nothing trains '{wanted[at]}' as {side} language, only "
+                    + ", ".join(sorted(trained))
+                )
+    if config.vocabulary.tags != "none":
+        return
+    for source in sorted({source for source, _ in directions}):
+        targets = sorted(target for own, target in directions if own == source)
+        if len(targets) > 1:
+            raise InputError(
+                f"vocabulary.tags 'none' cannot say into which of {', '.join(targets)} "
+                f"'{source}' is translated; choose 'source' or 'decoder'"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,10 @@ class _Run:
         self.names = {parameter: name for name, parameter in model.named_parameters()}
         self.shares = Shares(list(self.names)) if trainer.config.sharded else None
         own = None if self.shares is None else self.shares.owns
+        if not any(one.requires_grad for one in self.names):
+            raise InputError(
+                f"stage '{self.stage.name}': freeze leaves nothing that moves; name fewer parts"
+            )
         self.optimizer = build_optimizer(model, self.stage, trainer.new, own=own)
         if state:
             for parameter, name in self.names.items():
@@ -220,7 +224,7 @@ class _Run:
                 if measured or stop or (step + 1) % trainer.config.checkpoint_steps == 0 or last:
                     self._save()
                 if stop:
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt("the same command goes on from here")
                 if ended:
                     break
         self._end()

@@ -176,9 +176,11 @@ class TranslationModel:
         :raises InputError: if there is a choice, and none was made.
         :raises UnknownNameError: if the model does not know one.
         """
+        if source_lang is None and target_lang is not None:
+            target = self._language("target", target_lang, None)
+            return self._language("source", None, target), target
         source = self._language("source", source_lang, target_lang)
-        target = self._language("target", target_lang, source)
-        return source, target
+        return source, self._language("target", target_lang, source)
 
     def _language(self, side: str, given: str | None, other: str | None) -> str:
         settings = getattr(self.codec, "settings", None)

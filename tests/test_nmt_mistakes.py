@@ -1,0 +1,117 @@
+"""What a caller of ``bitext train`` gets wrong: one sentence each, and no folder half-made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitext.errors import BitextError
+from nmt.training.config import TrainConfig
+from nmt.training.train import train
+
+LINES = ["red cat\trote Katze", "green dog\tgrüner Hund", "a tree\tein Baum", "a house\tein Haus"]
+ALL = ["encoder", "decoder", "embeddings", "cross_attention"]
+FRENCH = {"file": "train.tsv", "target_lang": "fr"}
+SHAPE = {"dim": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1}
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora")
+    (folder / "train.tsv").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    (folder / "blank.tsv").write_text("\t\n \t\n", encoding="utf-8")
+    return folder
+
+
+def config(**more: Any) -> TrainConfig:
+    data = {"source_lang": "en", "target_lang": "de", "corpora": [{"file": "train.tsv"}]}
+    settings = {
+        "initialize": {"model": None},
+        "vocabulary": {"size": 300},
+        "model": SHAPE,
+        "stages": [{"steps": 1}],
+    }
+    return TrainConfig.model_validate(
+        {**settings, **more, "data": {**data, **more.get("data", {})}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            {"model": {**SHAPE, "dim": 18, "heads": 4}},
+            "model.dim 18 is not a multiple of 4 heads",
+        ),
+        (
+            # four heads of a small network that nothing is said of
+            {"model": {"dim": 18}},
+            "model.dim 18 is not a multiple of 4 heads",
+        ),
+        ({"model": {**SHAPE, "activation": "glu"}}, "unknown model.activation 'glu'; choose one"),
+        (
+            # 19 different characters and the sign of a word, beside 261 bytes and signs
+            {"vocabulary": {"size": 270}},
+            "vocabulary.size 270 must be at least 28",
+        ),
+        (
+            {"data": {"corpora": [{"file": "blank.tsv"}]}},
+            "no vocabulary can be made of the text: ",
+        ),
+        (
+            {"data": {"corpora": [{"file": "train.tsv", "tag": "</s>"}]}},
+            "tag '</s>' is a piece of the vocabulary already; choose another, such as <bt>",
+        ),
+        (
+            {"stages": [{"steps": 1, "freeze": ALL}]},
+            "stage 'train': freeze leaves nothing that moves; name fewer parts",
+        ),
+        (
+            {"data": {"dev": [FRENCH]}},
+            "data.dev.0: nothing trains 'fr' as target language, only de",
+        ),
+        (
+            {
+                "data": {"corpora": [{"file": "train.tsv"}, FRENCH]},
+                "vocabulary": {"size": 300, "tags": "none"},
+            },
+            "vocabulary.tags 'none' cannot say into which of de, fr 'en' is translated; choose "
+            "'source' or 'decoder'",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    more: dict[str, Any], sentence: str, corpora: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((BitextError, ValueError)) as caught:
+        train(config(**more), data=corpora, output=tmp_path / "out", progress=False)
+    assert sentence in str(caught.value)
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_a_direction_of_languages_that_are_trained_apart_may_be_measured(
+    corpora: Path, tmp_path: Path
+) -> None:
+    # German is read and French is written, if never together
+    german = {"file": "train.tsv", "swap": True, "source_lang": "de", "target_lang": "en"}
+    dev = {"file": "train.tsv", "source_lang": "de", "target_lang": "fr"}
+    how = config(data={"corpora": [german, FRENCH], "dev": [dev]}, validation={"measure": "loss"})
+    folder = train(how, data=corpora, output=tmp_path / "out", progress=False)
+    described = json.loads((folder / "translation.json").read_text(encoding="utf-8"))
+    assert described["tags"] == "source"
+
+
+def test_fewer_pieces_hold_for_a_model_of_ours_too(corpora: Path, tmp_path: Path) -> None:
+    start = train(config(), data=corpora, output=tmp_path / "out", progress=False)
+    how = config(
+        initialize={"model": str(start)},
+        vocabulary={},
+        model={"max_pieces": 9},
+        stages=[{"steps": 1}],
+    )
+    folder = train(how, data=corpora, output=tmp_path / "further", progress=False)
+    described = json.loads((folder / "translation.json").read_text(encoding="utf-8"))
+    assert (described["max_source"], described["max_target"]) == (9, 9)
