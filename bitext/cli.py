@@ -17,14 +17,15 @@ is done here once: logging, UTF-8 output, errors in one line, Ctrl-C, a reader t
                 print(...)
                 done(1)
 
-Exit codes: 0 done; 2 a mistake of the caller (a ``BitextError``, or options that do not exist);
-130 interrupted, with what the ``KeyboardInterrupt`` says, such as how to go on; 141 the reader of
-stdout went away, as after ``| head``. A command may end with ``raise SystemExit(1)`` for an answer
-that is no. Anything else that is raised is a bug and keeps its traceback.
+Exit codes: 0 done; 2 a mistake of the caller (a ``BitextError``, or options that do not exist), or
+a full disk; 130 interrupted, with what the ``KeyboardInterrupt`` says, such as how to go on; 141
+the reader of stdout went away, as after ``| head``. A command may end with ``raise SystemExit(1)``
+for an answer that is no. Anything else that is raised is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import io
@@ -143,6 +144,8 @@ OPTIONS = {
 MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
 NO_READER = 141  # 128 + SIGPIPE
+FULL = (errno.EDQUOT, errno.EFBIG, errno.ENOSPC)
+"""A disk, or what one may write on it, is used up."""
 
 Command = Callable[..., object]
 
@@ -154,10 +157,20 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at its end, and would complain about the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         code = NO_READER
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _forget_stdout()
+        print(f"bitext: cannot write: {error.strerror}", file=sys.stderr)
+        code = MISTAKE
     sys.exit(code)
+
+
+def _forget_stdout() -> None:
+    """Python flushes stdout once more at its end, and would complain about it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(args: list[str]) -> str | int | None:

@@ -230,3 +230,14 @@ def test_the_absolute_score_is_the_cosine_whatever_comes_with_it(encoder: Encode
 def test_a_margin_that_does_not_exist_is_refused(encoder: Encoder) -> None:
     with pytest.raises(UnknownNameError, match="unknown margin 'x'; choose one of: absolute"):
         similarity(encoder, "x")
+
+
+def test_a_limit_that_is_no_number_is_refused(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    # no score is below it, so that it would keep everything
+    output = tmp_path / "made.tsv"
+    arguments = ("back-translate", "model", "text", "--output", output, "--min-score", "nan")
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert "--min-score must be a finite number, got nan" in err

@@ -252,6 +252,16 @@ def test_a_reader_that_goes_away_ends_it_quietly(demo: Path) -> None:
     assert process.returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@pytest.mark.parametrize("times", ["1", "200000"])  # noticed at the end, and on the way
+def test_a_full_disk_is_one_sentence(demo: Path, times: str) -> None:
+    command = [sys.executable, str(demo / "run.py"), "demo", "word", "--times", times]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "bitext: cannot write: No space left on device\n"
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("args", [["demo", "word"], ["demo", "--help"], ["--help"]])
 def test_a_reader_that_never_came_is_noticed_at_the_end(demo: Path, args: list[str]) -> None:
     # A short text stays in Python's buffer until the command has ended.

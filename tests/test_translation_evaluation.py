@@ -309,6 +309,11 @@ def test_the_command_has_the_published_protocol(run: Run, write: Write) -> None:
         (["-"], ["--reference", "-"], "only one of the files can be standard input"),
         (["h"], ["--reference", "r", "--seed", 3], "--seed is for --bootstrap, which is not given"),
         (["h"], ["--reference", "r", "--bootstrap", 9, "--seed", 0], "--seed must be at least 1"),
+        (
+            ["h"],
+            ["--reference", "r", "--published", "german"],
+            "unknown language of Moses 'german'",
+        ),
     ],
 )
 def test_what_the_command_refuses(

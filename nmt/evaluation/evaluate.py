@@ -363,6 +363,9 @@ def _moses(language: str) -> tuple[Callable[[str], str], str]:
         raise InputError(
             "the published protocol needs sacremoses: pip install 'bitext[xlm]'"
         ) from None
+    known = sorted(set(sacremoses.corpus.NonbreakingPrefixes().available_langs.values()))
+    if language not in known:  # it would be tokenised as English
+        raise UnknownNameError(choose_from("language of Moses", language, known))
     normalise = sacremoses.MosesPunctNormalizer(lang=language)
     tokenise = sacremoses.MosesTokenizer(lang=language)
 

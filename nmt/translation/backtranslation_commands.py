@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,8 @@ def back_translate(
     How many were kept, and why others were not, is told on stderr. An interrupted run is gone on
     with by the same command.
     """
+    if min_score is not None and not math.isfinite(min_score):
+        raise InputError(f"--min-score must be a finite number, got {min_score}")
     if seed is not None and not sample:
         raise InputError("--seed is for --sample, which is not given")
     ordinary(output, Path.is_file, "a file")
