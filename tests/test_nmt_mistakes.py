@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
-from bitext.errors import BitextError
+from bitext.errors import BitextError, MismatchError
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 
@@ -115,3 +117,27 @@ def test_fewer_pieces_hold_for_a_model_of_ours_too(corpora: Path, tmp_path: Path
     folder = train(how, data=corpora, output=tmp_path / "further", progress=False)
     described = json.loads((folder / "translation.json").read_text(encoding="utf-8"))
     assert (described["max_source"], described["max_target"]) == (9, 9)
+
+
+def test_text_that_has_changed_since_is_noticed(corpora: Path, tmp_path: Path) -> None:
+    text = tmp_path / "train.tsv"
+    text.write_bytes((corpora / "train.tsv").read_bytes())
+    train(config(), data=tmp_path, output=tmp_path / "out", progress=False)
+    text.write_text("\n".join([*LINES[:3], "a house\tein Hund"]) + "\n", encoding="utf-8")
+    with pytest.raises(MismatchError, match="a run on other text: a file has changed since"):
+        train(config(), data=tmp_path, output=tmp_path / "out", progress=False)
+
+
+def test_shared_blocks_stay_one_when_they_are_trained_further(
+    corpora: Path, tmp_path: Path
+) -> None:
+    how = config(initialize={"model": None, "shared": True})
+    folder = train(how, data=corpora, output=tmp_path / "out", progress=False)
+    further: dict[str, Any] = {"vocabulary": {}, "model": {}}
+    further["stages"] = [{"steps": 2, "warmup_steps": 0}]
+    how = config(initialize={"model": str(folder)}, **further)
+    folder = train(how, data=corpora, output=tmp_path / "further", progress=False)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
+    encoder, decoder = model.model.encoder.layers[0], model.model.decoder.layers[0]
+    assert torch.equal(encoder.fc1.weight, decoder.fc1.weight)
+    assert not torch.equal(encoder.self_attn.k_proj.weight, decoder.encoder_attn.k_proj.weight)

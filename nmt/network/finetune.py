@@ -18,7 +18,7 @@ from bitext.errors import InputError
 from encoders.checkpoint import reading
 from encoders.hub import find_folder, fingerprint
 from nmt.network.fused import FusedConfig
-from nmt.network.initialize import Report
+from nmt.network.initialize import SHARED, Report, share_blocks
 from nmt.network.model import refuse_exported
 from nmt.pieces.hub_codec import HubCodec, bound_of, hub_codec
 from nmt.pieces.tokenization import TaggedCodec, TranslationSettings, read_settings
@@ -158,6 +158,9 @@ def start_from_translator(
             found.folder, config=described, dtype=torch.float32, use_safetensors=True, **_SAFELY
         )
     report = Report(found.name, fingerprint(found.folder))
+    if getattr(model.config, "shared_blocks", False):
+        share_blocks(model)
+        report.notes.append(SHARED)
     for name, _ in model.named_parameters():
         report.add(name, "copied", name)
     if kept is not None:

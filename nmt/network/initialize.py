@@ -41,6 +41,8 @@ _CROSS = {
 LONG = 4.0
 """Length of an average embedding from which on it is scaled down."""
 _OFFSET = 2  # of BART's positions
+SHARED = "the decoder's blocks are the encoder's, cross-attention apart"
+"""A note of the report."""
 
 Kind = Literal["copied", "averaged", "new"]
 
@@ -359,6 +361,8 @@ def _role(tokenizer: Any, other: Any, number: int) -> list[int]:
 def share_blocks(model: Any) -> None:
     """Make the decoder's blocks those of the encoder, cross-attention apart (Rothe et al., 2020).
 
+    The saved checkpoint has both in full, and says in its config that they are one.
+
     :raises InputError: if the two have different numbers of layers.
     """
     encoder, decoder = model.model.encoder.layers, model.model.decoder.layers
@@ -371,6 +375,7 @@ def share_blocks(model: Any) -> None:
         for name in ("self_attn", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm"):
             for part, _ in list(_parameters(getattr(own, name))):
                 _set(getattr(own, name), part, _get(getattr(shared, name), part))
+    model.config.shared_blocks = True
 
 
 def _parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 import torch
 
-from bitext.text import sync_folder
+from bitext.errors import MismatchError
+from bitext.text import atomic_write, sync_folder
+from encoders.training import processes
 from encoders.training.run import RunFolder, Tensors, load_tensors, save_tensors, writing
 
 
 class TrainingFolder(RunFolder):
     """A run folder that keeps several weights beside the checkpoint."""
+
+    def claim_text(self, fingerprint: str) -> None:
+        """:raises MismatchError: if the run was begun with other text."""
+        path = self.path / "text.json"
+        if not path.is_file():
+            if processes.rank() == 0:
+                with atomic_write(path) as file:
+                    json.dump({"fingerprint": fingerprint}, file)
+        elif json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
+            raise MismatchError(
+                f"{self.path} holds a run on other text: a file has changed since; bring it back, "
+                "or choose another output folder"
+            )
 
     def keep(self, name: str, weights: Tensors) -> None:
         """Keep weights under a name; they are there whole or not at all.

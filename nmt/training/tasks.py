@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from bitext.errors import InputError
@@ -26,6 +27,15 @@ class Learned:
     bitext: list[EncodedBitext]
     monolingual: list[EncodedText]
     cleaning: list[Cleaning]
+
+    def fingerprint(self) -> str:
+        """Of all that is learned from, piece by piece."""
+        found = blake2b(digest_size=16)
+        sides = [one.source for one in self.bitext] + [one.target for one in self.bitext]
+        for pieces in [*sides, *(text.copies.target for text in self.monolingual)]:
+            found.update(pieces.offsets.tobytes())
+            found.update(pieces.ids.tobytes())
+        return found.hexdigest()
 
 
 def read_learned(config: TrainConfig, codec: TaggedCodec | HubCodec, data: Path) -> Learned:

@@ -24,7 +24,14 @@ from nmt.network.finetune import (
     trim_tokenizer,
 )
 from nmt.network.fusion import begin_fused
-from nmt.network.initialize import PretrainedEncoder, Report, initialize, read_encoder, share_blocks
+from nmt.network.initialize import (
+    SHARED,
+    PretrainedEncoder,
+    Report,
+    initialize,
+    read_encoder,
+    share_blocks,
+)
 from nmt.network.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
 from nmt.pieces.hub_codec import HubCodec
 from nmt.pieces.tokenization import TaggedCodec, TranslationSettings, tag_of
@@ -73,6 +80,7 @@ def train(
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
         learned = read_learned(config, codec, data)
+        run.claim_text(learned.fingerprint())
         if processes.rank() == 0:
             for said in learned.cleaning:
                 logger.info("%s", said.sentence())
@@ -176,7 +184,7 @@ def start(
     report = initialize(model, encoder, words.tokenizer, config.initialize, kept=words.kept)
     if config.initialize.shared:
         share_blocks(model)
-        report.notes.append("the decoder's blocks are the encoder's, cross-attention apart")
+        report.notes.append(SHARED)
     logger.info("%s", report.summary())
     return model, report
 
