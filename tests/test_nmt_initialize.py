@@ -14,14 +14,14 @@ from bitext.errors import InputError, UnknownNameError
 from encoders.subwords import SubwordSplitter
 from nmt.network.initialize import (
     PretrainedEncoder,
-    Report,
     choose_layers,
     initialize,
     read_encoder,
     share_blocks,
-    spell_pieces,
 )
 from nmt.network.model import Shape, build_network
+from nmt.network.report import Report
+from nmt.network.spelling import spell_pieces
 from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
 from nmt.pieces.vocabulary import train_vocabulary
 from nmt.training.config import InitializeSettings

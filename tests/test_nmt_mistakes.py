@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from bitext.errors import BitextError, MismatchError
+from bitext.errors import BitextError, InputError, MismatchError
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 
@@ -141,3 +141,16 @@ def test_shared_blocks_stay_one_when_they_are_trained_further(
     encoder, decoder = model.model.encoder.layers[0], model.model.decoder.layers[0]
     assert torch.equal(encoder.fc1.weight, decoder.fc1.weight)
     assert not torch.equal(encoder.self_attn.k_proj.weight, decoder.encoder_attn.k_proj.weight)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["checkpoint/state.safetensors", "checkpoint/place.json", "vocabulary/tokenizer.json"],
+)
+def test_a_run_that_somebody_has_damaged_is_no_bug(
+    damaged: str, corpora: Path, tmp_path: Path
+) -> None:
+    train(config(), data=corpora, output=tmp_path / "out", progress=False)
+    (tmp_path / "out" / "run" / damaged).write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"(cannot read .*remove it|cannot be loaded)"):
+        train(config(), data=corpora, output=tmp_path / "out", progress=False)

@@ -94,11 +94,16 @@ class RunFolder:
         """The last checkpoint, if there is one.
 
         :param kind: the dataclass that was saved as its place.
+        :raises InputError: if it is damaged.
         """
         folder = self.path / "checkpoint"
         if not (folder / "place.json").is_file():
             return None
-        place = kind(**json.loads((folder / "place.json").read_text(encoding="utf-8")))
+        path = folder / "place.json"
+        try:
+            place = kind(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, error) from None
         return place, load_tensors(folder / "state.safetensors", device)
 
     def save_best(self, weights: Tensors) -> None:
@@ -121,8 +126,22 @@ def save_tensors(tensors: Tensors, path: Path) -> None:
 
 
 def load_tensors(path: Path, device: torch.device) -> Tensors:
-    """Read what :func:`save_tensors` wrote."""
-    return load_file(path, device=str(device))
+    """Read what :func:`save_tensors` wrote.
+
+    :raises InputError: if it is missing or damaged.
+    """
+    try:
+        return load_file(path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return InputError(
+        f"cannot read {path}: {reason}; somebody has changed the run's folder: remove it, and the "
+        "run begins anew"
+    )
 
 
 @contextmanager

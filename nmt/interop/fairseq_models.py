@@ -18,6 +18,7 @@ from torch import Tensor
 from bitext.errors import InputError, MismatchError
 from nmt.interop.fairseq_checkpoint import FairseqCheckpoint
 from nmt.interop.fairseq_dictionary import END, PAD, START
+from nmt.network.initialize import LAYER
 
 ACTIVATIONS = {
     "relu": "relu",
@@ -326,16 +327,6 @@ def _theirs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # --- XLM-R
 
 
-_LAYER = {
-    "self_attn.q_proj": "attention.self.query",
-    "self_attn.k_proj": "attention.self.key",
-    "self_attn.v_proj": "attention.self.value",
-    "self_attn.out_proj": "attention.output.dense",
-    "self_attn_layer_norm": "attention.output.LayerNorm",
-    "fc1": "intermediate.dense",
-    "fc2": "output.dense",
-    "final_layer_norm": "output.LayerNorm",
-}
 _AROUND = {
     "embed_tokens": "embeddings.word_embeddings",
     "embed_positions": "embeddings.position_embeddings",
@@ -387,7 +378,7 @@ def _encoder_names(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
             renamed[name.removeprefix("encoder.")] = tensor
         elif stem.startswith("layers."):
             _, number, inner = stem.split(".", 2)
-            renamed[f"roberta.encoder.layer.{number}.{_LAYER.get(inner, inner)}.{part}"] = tensor
+            renamed[f"roberta.encoder.layer.{number}.{LAYER.get(inner, inner)}.{part}"] = tensor
         elif not name.startswith("classification_heads."):
             renamed[f"roberta.{_AROUND.get(stem, stem)}.{part}"] = tensor
     return renamed

@@ -18,14 +18,14 @@ from bitext.errors import InputError
 from encoders.checkpoint import reading
 from encoders.hub import find_folder, fingerprint
 from nmt.network.fused import FusedConfig
-from nmt.network.initialize import SHARED, Report, share_blocks
-from nmt.network.model import refuse_exported
+from nmt.network.initialize import SHARED, share_blocks
+from nmt.network.model import SAFELY, refuse_exported
+from nmt.network.report import Report
 from nmt.pieces.hub_codec import HubCodec, bound_of, hub_codec
 from nmt.pieces.tokenization import TaggedCodec, TranslationSettings, read_settings
 from nmt.pieces.vocabulary import trim_written
 from nmt.training.config import InitializeSettings, ModelSettings, TrainConfig
 
-_SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _SIZES = {
     "dim": ("d_model",),
     "heads": ("encoder_attention_heads", "num_heads"),
@@ -71,10 +71,10 @@ def find_translator(how: InitializeSettings) -> PretrainedTranslator | None:
     folder = find_folder(how.model, how.revision)
     refuse_exported(folder, how.model)
     with reading(how.model):
-        config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
+        config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
         if not config.is_encoder_decoder:
             return None
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **SAFELY)
     parts = sorted(how.model_fields_set - {"model", "revision"})
     if parts:
         raise InputError(
@@ -135,7 +135,7 @@ def trim_tokenizer(
         found.tokenizer.save_pretrained(folder)
         described = json.dumps(written, ensure_ascii=False)
         (Path(folder) / "tokenizer.json").write_text(described, encoding="utf-8")
-        made = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
+        made = transformers.AutoTokenizer.from_pretrained(folder, **SAFELY)
     return made, kept
 
 
@@ -155,7 +155,7 @@ def start_from_translator(
     described = _with_dropouts(found.config, config.model)
     with reading(found.name):
         model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(
-            found.folder, config=described, dtype=torch.float32, use_safetensors=True, **_SAFELY
+            found.folder, config=described, dtype=torch.float32, use_safetensors=True, **SAFELY
         )
     report = Report(found.name, fingerprint(found.folder))
     if getattr(model.config, "shared_blocks", False):

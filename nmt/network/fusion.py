@@ -9,8 +9,8 @@ from typing import Any
 from bitext.errors import InputError
 from encoders.registry import default_registry
 from nmt.network.fused import Fusion, fuse
-from nmt.network.initialize import Report
 from nmt.network.model import TranslationCheckpoint, load_translation_checkpoint
+from nmt.network.report import Report
 from nmt.pieces.tokenization import TaggedCodec
 from nmt.pieces.vocabulary import gives_back
 from nmt.training.config import DROPOUTS, FuseSettings, TrainConfig

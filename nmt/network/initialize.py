@@ -5,25 +5,22 @@ Each tensor of the new network has its line in a report: where it came from, or 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import ModelKey, load_checkpoint
-from encoders.subwords import SubwordSplitter
+from nmt.network.report import Report
+from nmt.network.spelling import spell_pieces
 from nmt.training.config import InitializeSettings
 
-REPORT_FILE = "initialization.json"
 FAMILIES = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
 """Model types whose layers have BART's form: normalised after each block, learned positions."""
-_LAYER = {
+LAYER = {
     "self_attn.q_proj": "attention.self.query",
     "self_attn.k_proj": "attention.self.key",
     "self_attn.v_proj": "attention.self.value",
@@ -33,9 +30,10 @@ _LAYER = {
     "fc2": "output.dense",
     "final_layer_norm": "output.LayerNorm",
 }
+"""BART's and fairseq's name of a layer's part -> an encoder's."""
 _CROSS = {
     name.replace("self_attn", "encoder_attn"): source
-    for name, source in _LAYER.items()
+    for name, source in LAYER.items()
     if name.startswith("self_attn")
 }
 LONG = 4.0
@@ -43,51 +41,6 @@ LONG = 4.0
 _OFFSET = 2  # of BART's positions
 SHARED = "the decoder's blocks are the encoder's, cross-attention apart"
 """A note of the report."""
-
-Kind = Literal["copied", "averaged", "new"]
-
-
-class Origin(NamedTuple):
-    """Where one tensor of the network came from."""
-
-    tensor: str
-    kind: Kind
-    source: str
-
-
-@dataclass(slots=True)
-class Report:
-    """Where every tensor came from."""
-
-    model: str | None
-    fingerprint: str | None = None
-    origins: list[Origin] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, tensor: str, kind: Kind, source: str = "") -> None:
-        self.origins.append(Origin(tensor, kind, source))
-
-    def summary(self) -> str:
-        """A few lines for people."""
-        parts: dict[str, Counter[str]] = {}
-        for one in self.origins:
-            parts.setdefault(_part_of(one.tensor), Counter())[one.kind] += 1
-        lines = [f"initialised from {self.model or 'nothing'}"]
-        for part, kinds in parts.items():
-            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-            lines.append(f"  {part}: {counts} tensors")
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
-
-    def write(self, folder: Path) -> None:
-        """Write ``initialization.json``."""
-        written = {
-            "model": self.model,
-            "fingerprint": self.fingerprint,
-            "notes": self.notes,
-            "tensors": [one._asdict() for one in self.origins],
-        }
-        text = json.dumps(written, indent=1, ensure_ascii=False)
-        (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +187,7 @@ class _Filler:
 
     def layer(self, side: str, number: int, layer: int) -> None:
         """A block from the encoder's layer ``layer``, from 1."""
-        for target, source in _LAYER.items():
+        for target, source in LAYER.items():
             self.module(
                 f"model.{side}.layers.{number}.{target}", f"encoder.layer.{layer - 1}.{source}"
             )
@@ -299,63 +252,6 @@ def _scale_of(table: torch.Tensor) -> float:
     """
     length = float(table.pow(2).mean().sqrt()) * table.shape[1] ** 0.5
     return 1 / length if length > LONG else 1.0
-
-
-def spell_pieces(tokenizer: Any, other: Any) -> dict[int, list[int]]:
-    """The pieces of ``other`` that spell each piece of ``tokenizer``, by their ids.
-
-    Special pieces answer to those of the same role; a byte has no spelling.
-    """
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    special = {int(i): _role(tokenizer, other, int(i)) for i in tokenizer.all_special_ids}
-    splitter = SubwordSplitter(other)
-    continued = _Continuation(other)
-    found: dict[int, list[int]] = {}
-    for number, name in enumerate(names):
-        if number in special:
-            found[number] = special[number]
-        elif name.startswith("<0x"):
-            found[number] = []
-        elif name.startswith("▁"):
-            found[number] = splitter.texts([name[1:]])[0].ids if len(name) > 1 else []
-        else:
-            found[number] = continued.ids(name)
-    unknown = other.unk_token_id
-    return {number: [i for i in ids if i != unknown] for number, ids in found.items()}
-
-
-class _Continuation:
-    """Pieces of text that stands inside a word."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._tokenizer = tokenizer
-        self._splitter = SubwordSplitter(tokenizer)
-        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
-
-    def ids(self, text: str) -> list[int]:
-        normal = text
-        if self._backend is not None and self._backend.normalizer is not None:
-            normal = self._backend.normalizer.normalize_str(text)
-        normal = normal.removeprefix("▁")
-        for name in (f"##{normal}", normal):
-            if name in self._vocabulary:
-                return [self._vocabulary[name]]
-        if not normal or self._backend is None:
-            return list(self._splitter.texts([text])[0].ids)
-        return [piece.id for piece in self._backend.model.tokenize(normal)]
-
-
-def _role(tokenizer: Any, other: Any, number: int) -> list[int]:
-    """The special piece of ``other`` that does what this one does."""
-    for roles in (("bos_token_id", "cls_token_id"), ("eos_token_id", "sep_token_id")):
-        if number in {getattr(tokenizer, role) for role in roles}:
-            there = [getattr(other, role) for role in roles]
-            return [int(one) for one in there if one is not None][:1]
-    for role in ("pad_token_id", "unk_token_id", "mask_token_id"):
-        if number == getattr(tokenizer, role) and getattr(other, role) is not None:
-            return [int(getattr(other, role))]
-    return []
 
 
 def share_blocks(model: Any) -> None:
@@ -424,12 +320,3 @@ def _say_new(model: Any, report: Report) -> None:
     for name, _ in model.named_parameters():
         if name not in said:
             report.add(name, "new")
-
-
-def _part_of(tensor: str) -> str:
-    if "encoder_attn" in tensor:
-        return "cross-attention"
-    for side in ("encoder", "decoder"):
-        if tensor.startswith(f"model.{side}."):
-            return side
-    return "pieces"

@@ -20,7 +20,7 @@ from nmt.network.fused import FusedConfig, write_note
 from nmt.pieces.hub_codec import HubCodec, codec_of
 from nmt.pieces.tokenization import Codec, TaggedCodec, read_settings
 
-_SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ def load_translation_checkpoint(
     folder = find_folder(str(name), revision)
     refuse_exported(folder, name)
     with reading(str(name)):
-        config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
+        config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
         if not config.is_encoder_decoder:
             raise InputError(f"model '{name}' is a {config.model_type} model, not a translator")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **SAFELY)
         model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(
-            folder, config=config, dtype=DTYPES[dtype], use_safetensors=True, **_SAFELY
+            folder, config=config, dtype=DTYPES[dtype], use_safetensors=True, **SAFELY
         )
     codec = codec_of(str(name), tokenizer, config, read_settings(folder))
     model.eval().to(place)

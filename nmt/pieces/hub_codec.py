@@ -14,12 +14,12 @@ from bitext.errors import InputError
 from encoders.subwords import SubwordSplitter
 from nmt.pieces.language_codes import english_name, find_code, plain
 from nmt.pieces.tokenization import (
-    SETTINGS_FILE,
     Codec,
     Frame,
     TaggedCodec,
     TranslationSettings,
     one_line,
+    save_codec,
     tag_ids,
 )
 
@@ -171,9 +171,7 @@ class HubCodec:
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and ``translation.json``."""
-        self.tokenizer.save_pretrained(folder)
-        written = self.settings.model_dump_json(indent=1)
-        (folder / SETTINGS_FILE).write_text(written + "\n", encoding="utf-8")
+        save_codec(folder, self.tokenizer, self.settings)
 
     def check_language(self, side: str, language: str) -> None:
         """Accept any of a language's names.

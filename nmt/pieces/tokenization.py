@@ -170,14 +170,19 @@ class TaggedCodec:
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and ``translation.json``."""
-        self.tokenizer.save_pretrained(folder)
-        written = self.settings.model_dump_json(indent=1)
-        (folder / SETTINGS_FILE).write_text(written + "\n", encoding="utf-8")
+        save_codec(folder, self.tokenizer, self.settings)
 
     @staticmethod
     def _check(side: str, language: str, known: Sequence[str]) -> None:
         if language not in known:
             raise UnknownNameError(choose_from(f"{side} language", language, known))
+
+
+def save_codec(folder: Path, tokenizer: Any, settings: TranslationSettings) -> None:
+    """Write a tokenizer and ``translation.json``."""
+    tokenizer.save_pretrained(folder)
+    written = settings.model_dump_json(indent=1)
+    (folder / SETTINGS_FILE).write_text(written + "\n", encoding="utf-8")
 
 
 def read_settings(folder: Path) -> TranslationSettings | None:

@@ -4,51 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import transformers
-
 from bitext.errors import InputError
-from bitext.text import atomic_folder, atomic_write, read_sentences
-from encoders.checkpoint import find_device, quietly
+from bitext.text import atomic_write
+from encoders.checkpoint import find_device
 from encoders.training import processes
-from nmt.network.finetune import (
-    PretrainedTranslator,
-    check_translator,
-    find_translator,
-    start_from_translator,
-    trim_tokenizer,
-)
-from nmt.network.fusion import begin_fused
-from nmt.network.initialize import (
-    SHARED,
-    PretrainedEncoder,
-    Report,
-    initialize,
-    read_encoder,
-    share_blocks,
-)
-from nmt.network.model import MAX_PIECES, Shape, build_network, save_translation_checkpoint
-from nmt.pieces.hub_codec import HubCodec
-from nmt.pieces.tokenization import TaggedCodec, TranslationSettings, tag_of
-from nmt.pieces.vocabulary import add_tags, gives_back, train_vocabulary, trim_vocabulary
-from nmt.training.config import ModelSettings, TrainConfig
-from nmt.training.data import read_pairs
+from nmt.network.model import save_translation_checkpoint
+from nmt.training.config import TrainConfig
 from nmt.training.mixture import Mixture
-from nmt.training.monolingual import read_text
+from nmt.training.preparation import prepare
 from nmt.training.run import TrainingFolder
 from nmt.training.tasks import read_learned, sources_of
 from nmt.training.trainer import Trainer
 from nmt.training.validation import dev_measure
 
 logger = logging.getLogger(__name__)
-
-_LOSSLESS = 0.99
-"""Share of sentences an encoder's tokenizer must give back for it to write output."""
 
 
 def train(
@@ -76,7 +49,7 @@ def train(
     with processes.together(place):
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)
-            model, codec, report = _prepare(config, data, run.path)
+            model, codec, report = prepare(config, data, run.path)
             if not (output / "start" / "config.json").is_file():
                 save_translation_checkpoint(output / "start", model, codec, beside=report.write)
         learned = read_learned(config, codec, data)
@@ -103,28 +76,6 @@ def train(
     return output / "model"
 
 
-def _prepare(
-    config: TrainConfig, data: Path, folder: Path
-) -> tuple[Any, TaggedCodec | HubCodec, Report]:
-    """The network that training begins with, its codec, and where its tensors came from.
-
-    :param folder: of the run, which keeps the vocabulary.
-    """
-    if config.fuse is not None:
-        return begin_fused(config, config.fuse, _texts(config, data))
-    whole = find_translator(config.initialize)
-    if whole is not None:
-        check_translator(whole, config)
-        words = _prepare_vocabulary(folder, lambda: _their_vocabulary(config, whole, data))
-        return start_from_translator(whole, words.tokenizer, words.kept, config, _languages(config))
-    check_languages(config)
-    encoder = _encoder_of(config)
-    words = _prepare_vocabulary(folder, lambda: _make_vocabulary(config, encoder, data))
-    codec = _codec_of(config, words, encoder)
-    model, report = start(config, codec, words, encoder)
-    return model, codec, report
-
-
 def check_files(config: TrainConfig, data: Path) -> None:
     """:raises InputError: if a file that the config names is not there."""
     bitext = [*config.data.corpora, *config.data.dev]
@@ -133,187 +84,6 @@ def check_files(config: TrainConfig, data: Path) -> None:
     for name in [*named, *config.vocabulary.text]:
         if name is not None and not (data / name).is_file():
             raise InputError(f"no such file: {data / name}")
-
-
-def check_languages(config: TrainConfig) -> None:
-    """See whether a model that knows no language yet can learn those that are wanted.
-
-    :raises InputError: if a dev set has a language that nothing trains, or targets cannot be told
-        apart.
-    """
-    data = config.data
-    directions = {
-        (one.source_lang or data.source_lang, one.target_lang or data.target_lang)
-        for one in data.corpora
-    }
-    spoken = {one.lang for one in data.monolingual}
-    for number, one in enumerate(data.dev):
-        wanted = one.source_lang or data.source_lang, one.target_lang or data.target_lang
-        for at, side in enumerate(("source", "target")):
-            trained = {direction[at] for direction in directions} | spoken
-            if wanted[at] not in trained:
-                raise InputError(
-                    f"data.dev.{number}: nothing trains '{wanted[at]}' as {side} language, only "
-                    + ", ".join(sorted(trained))
-                )
-    if config.vocabulary.tags != "none":
-        return
-    for source in sorted({source for source, _ in directions}):
-        targets = sorted(target for own, target in directions if own == source)
-        if len(targets) > 1:
-            raise InputError(
-                f"vocabulary.tags 'none' cannot say into which of {', '.join(targets)} "
-                f"'{source}' is translated; choose 'source' or 'decoder'"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The vocabulary, and which pieces of the encoder's it is made of, if it is."""
-
-    tokenizer: Any
-    kept: list[int] | None
-
-
-def start(
-    config: TrainConfig, codec: TaggedCodec, words: Words, encoder: PretrainedEncoder | None
-) -> tuple[Any, Report]:
-    """The network that training begins with, and where its tensors came from."""
-    shape = _shape_of(config.model, len(words.tokenizer), encoder)
-    model = build_network(shape, codec, seed=config.seed)
-    report = initialize(model, encoder, words.tokenizer, config.initialize, kept=words.kept)
-    if config.initialize.shared:
-        share_blocks(model)
-        report.notes.append(SHARED)
-    logger.info("%s", report.summary())
-    return model, report
-
-
-def _encoder_of(config: TrainConfig) -> PretrainedEncoder | None:
-    how = config.initialize
-    return None if how.model is None else read_encoder(how.model, how.revision)
-
-
-def _shape_of(settings: ModelSettings, pieces: int, encoder: PretrainedEncoder | None) -> Shape:
-    known: dict[str, Any] = {
-        name: value for name, value in settings.model_dump().items() if value is not None
-    }
-    if encoder is None:
-        return Shape(pieces=pieces, **known)
-    theirs: dict[str, Any] = {
-        "dim": int(encoder.config.hidden_size),
-        "heads": int(encoder.config.num_attention_heads),
-        "feed_forward": int(encoder.config.intermediate_size),
-        "encoder_layers": encoder.layers,
-        "decoder_layers": encoder.layers,
-        "activation": str(encoder.config.hidden_act),
-        "max_pieces": min(MAX_PIECES, encoder.positions),
-    }
-    return Shape(pieces=pieces, **(theirs | known))
-
-
-def _languages(config: TrainConfig) -> tuple[list[str], list[str]]:
-    data = config.data
-    every = [*data.corpora, *data.dev]
-    sources = {one.source_lang or data.source_lang for one in every}
-    targets = {one.target_lang or data.target_lang for one in every}
-    spoken = {one.lang for one in [*data.monolingual, *data.dev_monolingual]}
-    return sorted(sources | spoken), sorted(targets | spoken)
-
-
-def _tags(config: TrainConfig) -> str:
-    chosen = config.vocabulary.tags
-    if chosen != "auto":
-        return chosen
-    return "none" if len(_languages(config)[1]) == 1 else "source"
-
-
-def _codec_of(config: TrainConfig, words: Words, encoder: PretrainedEncoder | None) -> TaggedCodec:
-    sources, targets = _languages(config)
-    shape = _shape_of(config.model, len(words.tokenizer), encoder)
-    settings = TranslationSettings(
-        source_langs=tuple(sources),
-        target_langs=tuple(targets),
-        tags=_tags(config),
-        max_source=shape.max_pieces,
-        max_target=shape.max_pieces,
-    )
-    return TaggedCodec(words.tokenizer, settings)
-
-
-def _prepare_vocabulary(folder: Path, make: Callable[[], Words]) -> Words:
-    """Make the vocabulary, or read what an earlier try of this run has made."""
-    made = folder / "vocabulary"
-    if not (made / "kept.json").is_file():
-        words = make()
-        with atomic_folder(made, marker="kept.json") as temporary:
-            words.tokenizer.save_pretrained(temporary)
-            (temporary / "kept.json").write_text(json.dumps(words.kept), encoding="utf-8")
-    kept = json.loads((made / "kept.json").read_text(encoding="utf-8"))
-    with quietly():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(made, local_files_only=True)
-    return Words(tokenizer, kept)
-
-
-def _their_vocabulary(config: TrainConfig, whole: PretrainedTranslator, data: Path) -> Words:
-    """That of an encoder–decoder, or the part of it which the corpora use."""
-    tokenizer, kept = whole.tokenizer, None
-    if config.vocabulary.source == "encoder":
-        texts, least = _texts(config, data), config.vocabulary.min_count
-        tokenizer, kept = trim_tokenizer(whole, texts, min_count=least)
-    own = [one.tag for one in config.data.corpora if one.tag is not None]
-    if own:
-        add_tags(tokenizer, list(dict.fromkeys(own)))
-    return Words(tokenizer, kept)
-
-
-def _make_vocabulary(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> Words:
-    how = config.vocabulary
-    kept: list[int] | None = None
-    if _takes_encoders(config, encoder, data):
-        assert encoder is not None
-        trimmed = trim_vocabulary(encoder.tokenizer, _texts(config, data), min_count=how.min_count)
-        tokenizer, kept = trimmed.tokenizer, trimmed.kept.tolist()
-    else:
-        tokenizer = train_vocabulary(_texts(config, data), size=how.size)
-    own = [one.tag for one in config.data.corpora if one.tag is not None]
-    tags = [tag_of(lang) for lang in _languages(config)[1]] if _tags(config) != "none" else []
-    more = list(dict.fromkeys([*tags, *own]))
-    if more:
-        add_tags(tokenizer, more)
-    return Words(tokenizer, kept)
-
-
-def _takes_encoders(config: TrainConfig, encoder: PretrainedEncoder | None, data: Path) -> bool:
-    """Whether the vocabulary is the encoder's: only if decoding gives text back."""
-    chosen = config.vocabulary.source
-    if encoder is None or chosen == "corpus":
-        return False
-    share = gives_back(encoder.tokenizer, _texts(config, data))
-    if share >= _LOSSLESS:
-        return True
-    if chosen == "encoder":
-        raise InputError(
-            f"vocabulary.source 'encoder': the tokenizer of '{encoder.name}' gives back only "
-            f"{share:.1%} of the sentences (it lower-cases, say), so it cannot write "
-            "translations; choose 'corpus'"
-        )
-    logger.info(
-        "the vocabulary is made of the corpus: the encoder's tokenizer gives back %.1f %% of it",
-        100 * share,
-    )
-    return False
-
-
-def _texts(config: TrainConfig, data: Path) -> Iterator[str]:
-    """The sentences that the vocabulary is made for: all that is learned from, and more text."""
-    for corpus in config.data.corpora:
-        yield from chain.from_iterable(islice(read_pairs(corpus, data), corpus.first))
-    for text in config.data.monolingual:
-        yield from read_text(text, data)
-    for name in config.vocabulary.text:
-        for line in read_sentences(data / name):
-            yield from line.split("\t")
 
 
 def _write_json(path: Path, what: Any) -> None:
