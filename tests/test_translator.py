@@ -112,6 +112,10 @@ def test_what_cannot_be_translated(model: TranslationModel) -> None:
         model.translate(["a"], beams=3)
     with pytest.raises(InputError, match="2 prefixes for 1 sentences"):
         model.translate(["a"], prefixes=["b", "c"])
+    with pytest.raises(InputError, match="there are more prefixes than the 1 sentences"):
+        list(model.stream(["a"], prefixes=["b", "c"]))
+    with pytest.raises(InputError, match="must be a list of strings, and came as one string"):
+        model.translate("a cat")
     with pytest.raises(InputError, match="sentence 1: the prefix of [0-9]+ pieces leaves no room"):
         model.translate(["a"], prefixes=["haus " * 80])
 

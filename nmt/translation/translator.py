@@ -129,8 +129,11 @@ class TranslationModel:
         :param search: the fields of :class:`nmt.search.search.SearchSettings`.
         :raises UnknownNameError: if the model does not translate so.
         :raises TooLongError: if a source has more pieces than the model takes.
-        :raises InputError: if a setting is out of its range, or a prefix leaves no room.
+        :raises InputError: if a setting is out of its range, a prefix leaves no room, or one string
+            is given for a list.
         """
+        if isinstance(sentences, str):
+            raise InputError("sentences must be a list of strings, and came as one string")
         how = search_settings(**search)
         if too_long not in TOO_LONG:
             raise UnknownNameError(choose_from("too_long", too_long, TOO_LONG))
@@ -169,6 +172,8 @@ class TranslationModel:
             except TooLongError as error:
                 raise TooLongError(error.reason, sentence=done + error.sentence) from None
             done += len(block)
+        if prefixed is not None and next(prefixed, None) is not None:
+            raise InputError(f"there are more prefixes than the {done} sentences")
 
     def direction(self, source_lang: str | None, target_lang: str | None) -> tuple[str, str]:
         """Both languages, where the model leaves no choice.
