@@ -16,6 +16,7 @@ from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.checkpoint import quietly
+from nmt.interop.fairseq_import import export_model
 from nmt.network.model import load_translation_checkpoint
 from nmt.training.batches import IGNORED, Batch, make_batch
 from nmt.training.config import TrainConfig
@@ -409,6 +410,11 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
     config = config_of(make(maker, tmp_path), **more)
     with pytest.raises(InputError, match=said):
         train(config, data=data, output=tmp_path / "run", progress=False)
+
+
+def test_models_with_signs_of_their_own_do_not_go_to_fairseq(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has signs of its own for languages"):
+        export_model(make(mbart, tmp_path), tmp_path / "fairseq")
 
 
 def test_parts_of_a_whole_model_cannot_be_chosen(data: Path, tmp_path: Path) -> None:

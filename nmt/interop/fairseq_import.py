@@ -160,7 +160,11 @@ def export_model(
     """
     loaded = load_translation_checkpoint(name)
     codec = loaded.codec
-    assert isinstance(codec, TaggedCodec)
+    if not isinstance(codec, TaggedCodec):
+        raise InputError(
+            f"model '{name}' has signs of its own for languages, which have no place in fairseq; "
+            "only models that bitext has made go there"
+        )
     source = _one_of(codec.settings.source_langs, source, "source")
     target = _one_of(codec.settings.target_langs, target, "target")
     settings, weights = transformer_parts(loaded.model, source, target)
