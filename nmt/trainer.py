@@ -18,6 +18,7 @@ from encoders.training.loop import Interruption, seed_of
 from encoders.training.run import Log, Tensors
 from nmt.batches import Batch, BatchSource
 from nmt.config import Stage, TrainConfig
+from nmt.dropout import QuickDropout
 from nmt.loss import loss_of
 from nmt.optimization import (
     MovingAverage,
@@ -242,7 +243,8 @@ class _Run:
             seed, batch = next(batches)
             torch.manual_seed(seed)  # dropout of a resumed run is that of an uninterrupted one
             batch = batch.to(trainer.model.device)
-            total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
+            with QuickDropout():
+                total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
             (batch.weight * total).backward()  # type: ignore[no-untyped-call]
             self.copy.collect()
             loss, predicted = loss + float(total.detach()), predicted + count
