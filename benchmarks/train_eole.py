@@ -55,7 +55,6 @@ def settings(folder: Path, size: dict[str, int]) -> dict[str, Any]:
             "normalization": "tokens",
             "bucket_size": 30_000,
             "num_workers": 0,
-            "prefetch_factor": None,
             "train_steps": 1_000_000,
             "save_checkpoint_steps": 1_000_000,
             "valid_steps": 1_000_000,
