@@ -269,11 +269,13 @@ def compare(
     running = [TrainerProcess(one, job, folder) for one in those]
     answers: dict[str, list[Answer]] = {one.name: [] for one in those}
     try:
-        for _ in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             for process in running:
                 answer = None if process.ended else process.run(options.updates)
                 if answer is not None:
-                    answers[process.system.name].append(answer)
+                    name = process.system.name
+                    answers[name].append(answer)
+                    print(f"round {number}, {name}: {rate(answer, clock):.0f}", file=sys.stderr)
     finally:
         for process in running:
             process.close()
