@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from train_turns import Turns
 
+from bitext.memory import keep_freed_memory
 from encoders.training.run import Tensors
 from nmt.batches import IGNORED, Batch, BitextBatches
 from nmt.config import Corpus, DataSettings, TrainConfig
@@ -54,6 +54,7 @@ def read_ids(path: Path) -> Iterator[list[int]]:
 
 def main() -> None:
     turns = Turns()
+    keep_freed_memory()  # as the command does
     folder, size = Path(turns.job["folder"]), turns.job["size"]
     settings = read_settings(folder)
     assert settings is not None
@@ -88,5 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(1)
     main()
