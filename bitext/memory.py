@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Let the process use the memory of freed tensors again, instead of giving it back.
 
     A training step frees what it made, and the next one makes the same. Memory from the system
-    comes page by page, each filled with zeros: a tenth of a step in bfloat16. It is a setting of
-    the process, for commands that train, and not for a library to make.
+    comes page by page, each filled with zeros: two to ten hundredths of a step in bfloat16. It is
+    a setting of the process, for commands that train, and not for a library to make.
 
     :return: whether it can be set here; it can with glibc.
     """
