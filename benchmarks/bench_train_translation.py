@@ -34,12 +34,12 @@ import torch
 from machine import large_product, product_rate
 
 from bitext.text import data_folder
-from nmt.config import Corpus, DataSettings
-from nmt.data import EncodedBitext, encode_corpus, read_pairs
 from nmt.interop.fairseq_data import Side, write_data
 from nmt.interop.fairseq_dictionary import make_dictionary
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import train_vocabulary
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import train_vocabulary
+from nmt.training.config import Corpus, DataSettings
+from nmt.training.data import EncodedBitext, encode_corpus, read_pairs
 
 HERE = Path(__file__).resolve().parent
 CORPUS = "parallel/multi30k/train.en-de.tsv.gz"

@@ -24,10 +24,10 @@ import torch
 from machine import seconds_in_rounds
 
 from bitext.text import open_lines
-from nmt.evaluate import translation_score
+from nmt.evaluation.evaluate import translation_score
 from nmt.interop.ctranslate2 import export_ctranslate2
-from nmt.model import TranslationCheckpoint, load_translation_checkpoint
-from nmt.translator import TranslationModel
+from nmt.network.model import TranslationCheckpoint, load_translation_checkpoint
+from nmt.translation.translator import TranslationModel
 
 BATCH = 32
 BEAMS = (1, 5)

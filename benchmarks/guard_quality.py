@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from bitext.text import data_folder, open_lines
-from nmt.guard import FLAGS, GuardCounts, guard
+from nmt.evaluation.guard import FLAGS, GuardCounts, guard
 
 LANGUAGES = (
     "deu,fra,spa,jpn,zho-CN,ron,rus,ita,por,hin,tur,ces,ukr,arb,hun,nld,fin,dan,pol,swe,est,bul,"

@@ -12,13 +12,13 @@ from train_turns import Turns
 
 from bitext.memory import keep_freed_memory
 from encoders.training.run import Tensors
-from nmt.batches import IGNORED, Batch, BitextBatches
-from nmt.config import Corpus, DataSettings, TrainConfig
-from nmt.data import EncodedBitext, Pieces
-from nmt.model import Shape, build_network
-from nmt.run import TrainingFolder
-from nmt.tokenization import TaggedCodec, read_settings
-from nmt.trainer import Trainer
+from nmt.network.model import Shape, build_network
+from nmt.pieces.tokenization import TaggedCodec, read_settings
+from nmt.training.batches import IGNORED, Batch, BitextBatches
+from nmt.training.config import Corpus, DataSettings, TrainConfig
+from nmt.training.data import EncodedBitext, Pieces
+from nmt.training.run import TrainingFolder
+from nmt.training.trainer import Trainer
 
 
 class CountedBatches(BitextBatches):

@@ -15,8 +15,8 @@ import transformers
 from train_bitext import read_ids
 from train_turns import Turns
 
-from nmt.model import Shape, build_network
-from nmt.tokenization import TaggedCodec, read_settings
+from nmt.network.model import Shape, build_network
+from nmt.pieces.tokenization import TaggedCodec, read_settings
 
 
 class CountingCollator(transformers.DataCollatorForSeq2Seq):  # type: ignore[misc]

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitext.text import atomic_write, data_folder, read_sentences
-from nmt.config import TrainConfig
-from nmt.evaluate import published_bleu, translation_score
-from nmt.training import train
-from nmt.translator import TranslationModel
+from nmt.evaluation.evaluate import published_bleu, translation_score
+from nmt.training.config import TrainConfig
+from nmt.training.train import train
+from nmt.translation.translator import TranslationModel
 
 SETS = ("2016_flickr", "2017_flickr")
 ALL = 29000

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from bitext.text import atomic_write, data_folder, open_lines, read_bitext
 from encoders.registry import default_registry
-from nmt.evaluate import published_bleu, translation_score
-from nmt.word_by_word import Lexis, WordByWord, induce, lexis_of
+from nmt.evaluation.evaluate import published_bleu, translation_score
+from nmt.translation.word_by_word import Lexis, WordByWord, induce, lexis_of
 
 LAYERS = (4,)  # 0, 2 and 3 were tried, and are 2 to 4 points of BLEU worse
 LEAST = (3, 10, 30)

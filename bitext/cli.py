@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("retrieval.mining.commands:mine", "Find translations in two corpora."),
     "filter": ("retrieval.filters.commands:filter_pairs", "Drop pairs that are no translations."),
     "back-translate": (
-        "nmt.backtranslation_commands:back_translate",
+        "nmt.translation.backtranslation_commands:back_translate",
         "Make pairs of text in the target language alone.",
     ),
     "align-documents": (
@@ -92,15 +92,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Score aligned documents against gold.",
     ),
     "evaluate translation": (
-        "nmt.evaluation_commands:evaluate_translation",
+        "nmt.evaluation.commands:evaluate_translation",
         "Score translations against references.",
     ),
     "pretrain": ("encoders.commands:pretrain", "Train a multilingual encoder."),
     "adapt": ("encoders.commands:adapt", "Train a model further on your text."),
-    "train": ("nmt.commands:train", "Train a translation model."),
-    "translate": ("nmt.translation_commands:translate", "Translate sentences."),
+    "train": ("nmt.training.commands:train", "Train a translation model."),
+    "translate": ("nmt.translation.commands:translate", "Translate sentences."),
     "export": (
-        "nmt.translation_commands:export",
+        "nmt.translation.commands:export",
         "Write a translation model for CTranslate2, or in another precision.",
     ),
     "inspect": (

@@ -155,8 +155,8 @@ def serve(
 def tiny_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an English-German translator of random weights that ends some sentences."""
     from encoders.training.vocabulary import train_vocabulary
-    from nmt.model import Shape, build_network, save_translation_checkpoint
-    from nmt.tokenization import TaggedCodec, TranslationSettings
+    from nmt.network.model import Shape, build_network, save_translation_checkpoint
+    from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
 
     tokenizer = train_vocabulary(SENTENCES * 4, size=150, min_character_count=1, max_pieces=64)
     settings = TranslationSettings(

@@ -14,8 +14,8 @@ from bitext.text import read_bitext
 from bitext.types import Hypothesis, SentencePair
 from encoders.encoder import Encoder
 from encoders.registry import default_registry
-from nmt import backtranslation
-from nmt.backtranslation import BackTranslator, Report, back_translate_file
+from nmt.translation import backtranslation
+from nmt.translation.backtranslation import BackTranslator, Report, back_translate_file
 from retrieval.filters.similarity import similarity
 
 Write = Callable[..., Path]

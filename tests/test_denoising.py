@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from bitext.errors import InputError
-from nmt.config import (
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import add_tags, train_vocabulary
+from nmt.training.config import (
     DataSettings,
     Denoise,
     Monolingual,
@@ -22,12 +24,10 @@ from nmt.config import (
     share_at,
     value_at,
 )
-from nmt.denoising import DenoisingBatches
-from nmt.mixture import Mixture, Turns
-from nmt.monolingual import EncodedText, encode_text, joined, read_text, word_starts
-from nmt.noise import MbartNoise, Noise, XlmNoise
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import add_tags, train_vocabulary
+from nmt.training.denoising import DenoisingBatches
+from nmt.training.mixture import Mixture, Turns
+from nmt.training.monolingual import EncodedText, encode_text, joined, read_text, word_starts
+from nmt.training.noise import MbartNoise, Noise, XlmNoise
 
 LINES = [
     "a dog runs in the garden",

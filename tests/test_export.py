@@ -13,9 +13,9 @@ import transformers
 
 from bitext.errors import InputError, UnknownNameError
 from nmt.interop.ctranslate2 import export_ctranslate2
-from nmt.model import load_translation_checkpoint, save_translation_checkpoint
-from nmt.tokenization import TaggedCodec
-from nmt.translator import TranslationModel
+from nmt.network.model import load_translation_checkpoint, save_translation_checkpoint
+from nmt.pieces.tokenization import TaggedCodec
+from nmt.translation.translator import TranslationModel
 
 Call = Callable[..., tuple[int, str, str]]
 

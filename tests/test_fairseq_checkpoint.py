@@ -30,7 +30,7 @@ from nmt.interop.fairseq_models import (
     translation_model,
 )
 from nmt.interop.fairseq_tokenizer import tokenizer_for
-from nmt.model import load_translation_checkpoint
+from nmt.network.model import load_translation_checkpoint
 
 DIM, VOCABULARY, POSITIONS = 8, 16, 20
 SOURCE = torch.tensor([[4, 5, 6, 2], [7, 2, 1, 1]])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.guard import FLAGS, GuardCounts, GuardSettings, guard, guard_flags, longest_loop
+from nmt.evaluation.guard import FLAGS, GuardCounts, GuardSettings, guard, guard_flags, longest_loop
 
 SOURCE = "Ein kleiner Hund läuft über das grüne Gras."
 RIGHT = "A small dog runs over the green grass."

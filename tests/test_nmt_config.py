@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitext.errors import InputError
-from nmt.config import read_config
+from nmt.training.config import read_config
 
 DATA = 'data = {source_lang = "en", target_lang = "de", corpora = [{file = "a.tsv"}]}'
 STAGES = "stages = [{steps = 10}]"

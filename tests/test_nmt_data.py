@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from bitext.errors import InputError
-from nmt.batches import IGNORED, BitextBatches, Row, cut, make_batch
-from nmt.config import Bitext, Corpus, DataSettings
-from nmt.data import EncodedBitext, Pieces, encode_corpus, read_pairs
-from nmt.tokenization import Frame, TaggedCodec, TranslationSettings
-from nmt.vocabulary import add_tags, train_vocabulary
+from nmt.pieces.tokenization import Frame, TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import add_tags, train_vocabulary
+from nmt.training.batches import IGNORED, BitextBatches, Row, cut, make_batch
+from nmt.training.config import Bitext, Corpus, DataSettings
+from nmt.training.data import EncodedBitext, Pieces, encode_corpus, read_pairs
 
 
 class Letters:
     """A codec of one piece a letter: 0 pads, 1 ends."""
 
     pad, end = 0, 1
-    languages = ("de", "en")
+    languages: tuple[str, ...] = ("de", "en")
     max_source = max_target = 20
 
     def source(

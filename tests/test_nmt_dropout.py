@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nmt.dropout import QuickDropout, quick_dropout
+from nmt.training.dropout import QuickDropout, quick_dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -9,28 +9,27 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from bitext.errors import InputError, MismatchError
 from encoders.encoder import Encoder
-from nmt.batches import BitextBatches
-from nmt.config import FuseSettings, TrainConfig
-from nmt.data import EncodedBitext, Pieces
-from nmt.fused import MODEL_TYPE, FrozenReader, Fusion, fuse, mask_of, pack, unpack
 from nmt.interop.ctranslate2 import export_ctranslate2
-from nmt.loss import loss_of
-from nmt.model import (
+from nmt.network.fused import MODEL_TYPE, FrozenReader, Fusion, fuse, mask_of, pack, unpack
+from nmt.network.model import (
     Shape,
     TranslationCheckpoint,
     build_network,
     load_translation_checkpoint,
     save_translation_checkpoint,
 )
-from nmt.optimization import WorkingCopy
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.training import train
-from nmt.translator import TranslationModel
-from nmt.vocabulary import train_vocabulary
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import train_vocabulary
+from nmt.training.batches import BitextBatches
+from nmt.training.config import FuseSettings, TrainConfig
+from nmt.training.data import EncodedBitext, Pieces
+from nmt.training.loss import loss_of
+from nmt.training.optimization import WorkingCopy
+from nmt.training.train import train
+from nmt.translation.translator import TranslationModel
 
 SENTENCES = ["the house is small", "a cat sleeps in the old house and the garden", "the cat"]
 
@@ -45,7 +44,13 @@ def codec() -> TaggedCodec:
 
 @pytest.fixture(scope="module")
 def base(codec: TaggedCodec) -> Any:
-    sizes = {"dim": 8, "heads": 2, "feed_forward": 16, "encoder_layers": 2, "decoder_layers": 1}
+    sizes: dict[str, Any] = {
+        "dim": 8,
+        "heads": 2,
+        "feed_forward": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 1,
+    }
     shape = Shape(pieces=len(codec.tokenizer), **sizes, max_pieces=64)
     model = build_network(shape, codec, seed=1)
     for parameter in model.parameters():  # far enough from zero for outputs to differ
@@ -68,7 +73,8 @@ def load(folder: Path) -> Encoder:
 @pytest.fixture
 def model(base: Any, fusion: Fusion, codec: TaggedCodec) -> Any:
     """In eval mode; its features are twice as wide as itself."""
-    made = fuse(base, fusion, seed=2).eval()
+    made: Any = fuse(base, fusion, seed=2)
+    made.eval()
     made.read_with(codec.text, memory=10**6)
     return made
 
@@ -121,7 +127,7 @@ def test_attention_is_the_mean_of_both(model: Any) -> None:
     ("drop_net", "alone"), [(0.0, 0.0), (0.25, 0.25), (0.5, 0.5)], ids=["never", "half", "always"]
 )
 def test_drop_net_takes_one_alone(drop_net: float, alone: float, base: Any, fusion: Fusion) -> None:
-    one = fuse(base, fusion.model_copy(update={"drop_net": drop_net}), seed=1)
+    one: Any = fuse(base, fusion.model_copy(update={"drop_net": drop_net}), seed=1)
     attention: Any = one.get_decoder().layers[0].encoder_attn.train()
     torch.manual_seed(1)
     drawn = [attention.ratios() for _ in range(800)]
@@ -222,7 +228,8 @@ def test_it_is_saved_and_loaded(model: Any, codec: TaggedCodec, tmp_path: Path) 
     assert "transformers alone cannot load it" in (tmp_path / "fused" / "README.md").read_text()
     kind = json.loads((tmp_path / "fused" / "config.json").read_text())["model_type"]
     assert kind == MODEL_TYPE
-    assert kind not in CONFIG_MAPPING_NAMES  # so that transformers alone refuses it
+    auto: Any = transformers.models.auto.configuration_auto
+    assert kind not in auto.CONFIG_MAPPING_NAMES  # so that transformers alone refuses it
 
 
 def test_only_second_attentions_are_new_to_the_loss(model: Any, codec: TaggedCodec) -> None:
@@ -284,7 +291,7 @@ def test_a_run_from_a_trained_model(
 
 def test_it_translates_through_our_search_as_generate_does(model: Any, codec: TaggedCodec) -> None:
     translator = TranslationModel.of(model, codec)
-    how = {"beam_size": 3, "max_length": 11}
+    how: dict[str, Any] = {"beam_size": 3, "max_length": 11}
     found = translator.translate(SENTENCES, **how)
     written = model.generate(
         **sources(codec, SENTENCES), num_beams=3, do_sample=False, max_length=12

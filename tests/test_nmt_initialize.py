@@ -12,8 +12,7 @@ import transformers
 
 from bitext.errors import InputError, UnknownNameError
 from encoders.subwords import SubwordSplitter
-from nmt.config import InitializeSettings
-from nmt.initialize import (
+from nmt.network.initialize import (
     PretrainedEncoder,
     Report,
     choose_layers,
@@ -22,9 +21,10 @@ from nmt.initialize import (
     share_blocks,
     spell_pieces,
 )
-from nmt.model import Shape, build_network
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import train_vocabulary
+from nmt.network.model import Shape, build_network
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import train_vocabulary
+from nmt.training.config import InitializeSettings
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_cross_attention_may_be_new(encoder: PretrainedEncoder) -> None:
     ],
 )
 def test_the_report_has_every_parameter_once(
-    how: dict[str, bool], new: set[str], encoder: PretrainedEncoder
+    how: dict[str, Any], new: set[str], encoder: PretrainedEncoder
 ) -> None:
     model, report = started(encoder, **how)
     lines = Counter(one.tensor for one in report.origins)

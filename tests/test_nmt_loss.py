@@ -9,8 +9,8 @@ import torch
 import transformers
 from torch.nn import functional
 
-from nmt.batches import IGNORED, Batch
-from nmt.loss import SLICE, loss_of, smoothed_loss
+from nmt.training.batches import IGNORED, Batch
+from nmt.training.loss import SLICE, loss_of, smoothed_loss
 
 
 def test_a_loss_by_hand() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers
 
-from nmt.config import Stage
-from nmt.optimization import (
+from nmt.training.config import Stage
+from nmt.training.optimization import (
     MovingAverage,
     WorkingCopy,
     build_optimizer,

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nmt.config import read_config
-from nmt.sharding import Shares, share_out
-from nmt.training import train
+from nmt.training.config import read_config
+from nmt.training.sharding import Shares, share_out
+from nmt.training.train import train
 
 CONFIG = """
 seed = 3
@@ -44,7 +44,7 @@ a big cat\teine große katze
 # ends all processes by force before the sixth step
 KILLED = """
 import os, signal, sys
-from nmt.trainer import _Run
+from nmt.training.trainer import _Run
 real = _Run._step
 def step(run, number, batches):
     if number == 5:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import encoders.training.run
 from bitext.errors import InputError
 from encoders.training.run import Log, Tensors
-from nmt.config import TrainConfig
-from nmt.training import train
+from nmt.training.config import TrainConfig
+from nmt.training.train import train
 
 CONFIG = """
 seed = 3
@@ -62,10 +62,10 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 import torch
-import nmt.training, nmt.trainer
-from nmt.config import TrainConfig
-from nmt.run import TrainingFolder
-from nmt.trainer import Trainer, _Run
+import nmt.training.train, nmt.training.trainer
+from nmt.training.config import TrainConfig
+from nmt.training.run import TrainingFolder
+from nmt.training.trainer import Trainer, _Run
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -88,7 +88,7 @@ def run(output, *kill):
     if child == 0:
         if kill:
             kill_at(*kill)
-        nmt.training.train(config, data=folder, output=folder / output, progress=False)
+        nmt.training.train.train(config, data=folder, output=folder / output, progress=False)
         os._exit(0)
     return os.waitpid(child, 0)[1]
 
@@ -100,10 +100,10 @@ MOMENTS = {
     "stage-ended": (_Run, "_end", 1, True),
     "in-the-next-stage": (_Run, "_step", 15, True),
     "run-not-ended": (Trainer, "take_best", 2, True),
-    "model-not-written": (nmt.training, "save_translation_checkpoint", 2, False),
+    "model-not-written": (nmt.training.train, "save_translation_checkpoint", 2, False),
 }
 # in this process, which thereby has imported everything before it forks
-nmt.training.train(config, data=folder, output=folder / "unbroken", progress=False)
+nmt.training.train.train(config, data=folder, output=folder / "unbroken", progress=False)
 for name, moment in MOMENTS.items():
     assert run(name, *moment) == signal.SIGKILL, name
     assert run(name) == 0, name
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pairs.tsv").write_text(PAIRS)
-    real, calls = encoders.training.run.save_file, []
+    real, calls = save_file, []
 
     def fill(tensors: Tensors, path: Path) -> None:
         calls.append(path)

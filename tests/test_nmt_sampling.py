@@ -15,12 +15,12 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from bitext.errors import InputError
-from nmt.batches import IGNORED
-from nmt.config import Corpus, DataSettings, VocabularySettings
-from nmt.data import encode_corpus
-from nmt.sampling import PieceSampler, SampledBatches, sampler_of
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import SPECIAL_PIECES, as_transformers, train_vocabulary
+from nmt.pieces.sampling import PieceSampler, SampledBatches, sampler_of
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import SPECIAL_PIECES, as_transformers, train_vocabulary
+from nmt.training.batches import IGNORED
+from nmt.training.config import Corpus, DataSettings, VocabularySettings
+from nmt.training.data import encode_corpus
 
 TEXTS = ["the house is small", "das haus ist klein", "a cat sleeps in the old house", "so what?"]
 

@@ -14,12 +14,12 @@ import torch
 import transformers
 
 from bitext.errors import InputError, MismatchError, UnknownNameError
-from nmt.batches import Batch, BatchSource, make_batch
-from nmt.config import TrainConfig
-from nmt.model import load_translation_checkpoint
-from nmt.run import TrainingFolder
-from nmt.trainer import Trainer
-from nmt.training import train
+from nmt.network.model import load_translation_checkpoint
+from nmt.training.batches import Batch, BatchSource, make_batch
+from nmt.training.config import TrainConfig
+from nmt.training.run import TrainingFolder
+from nmt.training.train import train
+from nmt.training.trainer import Trainer
 
 WORDS = {
     "red": "rot",
@@ -128,7 +128,7 @@ def test_the_folder_is_one_of_transformers(trained: Path) -> None:
     source, target = line.split("\t")
     given = tokenizer(source, return_tensors="pt")
     written = model.generate(**given, max_length=20, num_beams=1, do_sample=False)
-    found = tokenizer.decode(written[0], skip_special_tokens=True)
+    found: Any = tokenizer.decode(written[0], skip_special_tokens=True)
     assert set(found.split()) & set(target.split())
     assert set(found.split()) <= set(WORDS.values())
 

@@ -10,8 +10,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from bitext.errors import InputError
 from encoders.subwords import SubwordSplitter
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.vocabulary import SPECIAL_PIECES, add_tags, gives_back, train_vocabulary, trim_vocabulary
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import (
+    SPECIAL_PIECES,
+    add_tags,
+    gives_back,
+    train_vocabulary,
+    trim_vocabulary,
+)
 
 TEXTS = [
     "The house is small, and the garden is big.",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmt.noise import (
+from nmt.training.noise import (
     MASK,
     MbartNoise,
     Noise,

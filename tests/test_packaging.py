@@ -26,7 +26,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 # Needed by transformers for some checkpoints, or for the files they bring; never imported by us.
-NOT_IMPORTED = {"sentencepiece", "protobuf", "fastapi-offline"}
+NOT_IMPORTED = {"protobuf", "fastapi-offline"}
 
 # What cannot be installed beside bitext; `make fairseq` gives it an environment of its own.
 ELSEWHERE = {"fairseq"}
@@ -110,7 +110,7 @@ def test_what_is_imported_is_declared() -> None:
     for name, files in imported().items():
         library = PART_OF.get(name, name)
         candidates = {normal(name) for name in distributions.get(library, [library])}
-        assert candidates & declared("plot", "lora", "int8", "langid", "xlm"), (
+        assert candidates & declared("plot", "lora", "int8", "langid", "xlm", "ctranslate2"), (
             f"{library} of {sorted(files)} is not in pyproject.toml"
         )
 

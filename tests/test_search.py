@@ -11,10 +11,10 @@ import transformers
 from pydantic import ValidationError
 from torch import Tensor
 
-from nmt.candidates import best, drawn, forbid_repeats
-from nmt.frontier import Batch, Found
-from nmt.search import SearchSettings, search
-from nmt.steps import SHARED, share_attention
+from nmt.search.candidates import best, drawn, forbid_repeats
+from nmt.search.frontier import Batch, Found
+from nmt.search.search import SearchSettings, search
+from nmt.search.steps import SHARED, share_attention
 
 END, PAD, TAG = 2, 1, 7
 KINDS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.translator import TranslationModel
+from nmt.translation.translator import TranslationModel
 
 Call = Callable[..., tuple[int, str, str]]
 SOURCES = ["the house is small", "", "a cat sleeps in the old house", "the garden", "don't stop"]

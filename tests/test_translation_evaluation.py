@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitext.errors import InputError, MismatchError, UnknownNameError
-from nmt.evaluate import (
+from nmt.evaluation.evaluate import (
     compare_systems,
     published_bleu,
     tokenizers_here,
@@ -219,7 +219,7 @@ def test_options_that_cannot_be(
 def test_a_tokeniser_that_would_be_fetched_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nmt.evaluate.SACREBLEU_DIR", str(tmp_path))
+    monkeypatch.setattr("nmt.evaluation.evaluate.SACREBLEU_DIR", str(tmp_path))
     assert {"13a", "intl", "zh", "char", "none"} <= set(tokenizers_here())
     with pytest.raises(InputError, match=r"flores200 needs the file .*, which is not there"):
         translation_score(FIRST, REFERENCE, tokenize="flores200")

@@ -11,8 +11,8 @@ import pytest
 from bitext.errors import InputError, ModelNotFoundError, TooLongError, UnknownNameError
 from bitext.types import Hypothesis
 from encoders.batching import BatchCost
-from nmt.engine import batches
-from nmt.translator import TranslationModel
+from nmt.search.engine import batches
+from nmt.translation.translator import TranslationModel
 
 SOURCES = ["the house is small", "", "a cat sleeps in the old house", "the garden", "don't stop"]
 

@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from bitext.errors import InputError
-from nmt.config import BackTranslate, DataSettings, Monolingual, TrainConfig
-from nmt.model import Shape, build_network
-from nmt.monolingual import encode_text
-from nmt.online import OnlineBackTranslation, copied
-from nmt.tokenization import TaggedCodec, TranslationSettings
-from nmt.training import train
-from nmt.vocabulary import add_tags, train_vocabulary
+from nmt.network.model import Shape, build_network
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+from nmt.pieces.vocabulary import add_tags, train_vocabulary
+from nmt.training.config import BackTranslate, DataSettings, Monolingual, TrainConfig
+from nmt.training.monolingual import encode_text
+from nmt.training.online import OnlineBackTranslation, copied
+from nmt.training.train import train
 
 ENGLISH = ["a dog runs", "the cat sleeps", "two dogs play", "the garden is old", "a cat plays"]
 FRENCH = ["un chien court", "le chat dort", "deux chiens jouent", "le jardin est vieux"]

@@ -8,7 +8,7 @@ import pytest
 from bitext.errors import InputError
 from encoders.encoder import Encoder
 from encoders.pooling import centre
-from nmt.word_by_word import Lexis, WordByWord, induce, lexis_of
+from nmt.translation.word_by_word import Lexis, WordByWord, induce, lexis_of
 
 
 def lexis(**words: tuple[float, ...]) -> Lexis:
@@ -61,7 +61,7 @@ def test_a_text_in_parts_is_the_same_text(
 ) -> None:
     lines = ["the cat", "a house", "the old house", "a cat sleeps"]
     whole = lexis_of(encoder, lines)
-    monkeypatch.setattr("nmt.word_by_word.CHUNK", 1)
+    monkeypatch.setattr("nmt.translation.word_by_word.CHUNK", 1)
     parts = lexis_of(encoder, lines)
     assert parts.forms == whole.forms
     assert parts.vectors == pytest.approx(whole.vectors, abs=1e-5)

@@ -3,8 +3,9 @@
 An exported folder holds ``model.bin``, ``config.json`` and the vocabulary, as CTranslate2 wants
 them, and in ``checkpoint`` the tokenizer and configuration of the model it was made of.
 
-CTranslate2's beam search is :mod:`nmt.beams` with ``early_stopping``, and its scores are the same:
-sums of log-probabilities by the length, with its end and a forced tag, to the power of the penalty.
+CTranslate2's beam search is :mod:`nmt.search.beams` with ``early_stopping``, and its scores are the
+same: sums of log-probabilities by the length, with its end and a forced tag, to the power of the
+penalty.
 Two things differ. What is forbidden, by ``no_repeat_ngram`` or the checkpoint, does not count in
 the probabilities of what is left; and right after a prefix no hypothesis ends.
 
@@ -31,13 +32,13 @@ from encoders.checkpoint import find_device, quietly, reading
 from encoders.hub import fingerprint
 from encoders.strict import Strict
 from encoders.training.run import writing
-from nmt.engine import Item, batches, forbidden_pieces
-from nmt.frontier import Found
-from nmt.fused import FusedConfig, refusal
-from nmt.hub_codec import codec_of
-from nmt.model import TranslationCheckpoint
-from nmt.search import SearchSettings
-from nmt.tokenization import Codec, read_settings
+from nmt.network.fused import FusedConfig, refusal
+from nmt.network.model import TranslationCheckpoint
+from nmt.pieces.hub_codec import codec_of
+from nmt.pieces.tokenization import Codec, read_settings
+from nmt.search.engine import Item, batches, forbidden_pieces
+from nmt.search.frontier import Found
+from nmt.search.search import SearchSettings
 
 QUANTIZATIONS = (
     "int8",
@@ -179,7 +180,7 @@ class CTranslate2Engine:
     def find(
         self, items: Sequence[Item], how: SearchSettings, *, counted: int
     ) -> list[list[Found]]:
-        """As :class:`nmt.engine.Engine` says.
+        """As :class:`nmt.search.engine.Engine` says.
 
         :raises InputError: if samples are asked for: CTranslate2 draws them by one stream of random
             numbers, so that they would depend on what else is in the batch.

@@ -26,8 +26,8 @@ from nmt.interop.fairseq_models import (
     translation_model,
 )
 from nmt.interop.fairseq_tokenizer import MASK, tokenizer_for
-from nmt.model import load_translation_checkpoint, save_translation_checkpoint
-from nmt.tokenization import TaggedCodec, TranslationSettings
+from nmt.network.model import load_translation_checkpoint, save_translation_checkpoint
+from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
 
 # beside a checkpoint, the first that is there cuts text into symbols
 _SEGMENTERS = ("tokenizer.json", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model")

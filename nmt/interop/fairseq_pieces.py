@@ -15,7 +15,7 @@ from encoders.subwords import SubwordSplitter
 from nmt.interop.fairseq_data import Side
 from nmt.interop.fairseq_dictionary import END, UNKNOWN, build_dictionary
 from nmt.interop.fairseq_import import dictionary_of
-from nmt.tokenization import TaggedCodec, read_settings
+from nmt.pieces.tokenization import TaggedCodec, read_settings
 
 Ids = list[int]
 

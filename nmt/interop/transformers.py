@@ -11,7 +11,7 @@ from bitext.errors import UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.checkpoint import quietly
 from encoders.training.run import writing
-from nmt.model import TranslationCheckpoint
+from nmt.network.model import TranslationCheckpoint
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -1,0 +1,1 @@
+"""The encoder–decoder: built, started from an encoder, loaded and saved."""

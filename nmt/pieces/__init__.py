@@ -1,0 +1,1 @@
+"""Sentences to pieces and back: vocabularies, language tags, hub tokenizers."""

@@ -1,0 +1,1 @@
+"""Greedy, beam and sampling search on an encoder–decoder."""

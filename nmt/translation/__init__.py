@@ -1,0 +1,1 @@
+"""Translating text: a model as an object, files, back-translation."""
