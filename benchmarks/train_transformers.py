@@ -19,25 +19,29 @@ from nmt.network.model import Shape, build_network
 from nmt.pieces.tokenization import TaggedCodec, read_settings
 
 
-class CountingCollator(transformers.DataCollatorForSeq2Seq):  # type: ignore[misc]
+class CountingCollator:
     """Remembers how many pieces there are in each batch; they are made one ahead of their use."""
 
-    def __call__(self, features: Any, return_tensors: Any = None) -> Any:
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+        self.counts: list[list[int]] = []
+
+    def __call__(self, features: Any) -> Any:
         counts = [sum(len(row[side]) for row in features) for side in ("input_ids", "labels")]
         self.counts.append(counts)
-        return super().__call__(features, return_tensors)
+        return self.collator(features)
 
 
-class CountUpdates(transformers.TrainerCallback):  # type: ignore[misc]
+class CountUpdates(transformers.TrainerCallback):
     def __init__(self, turns: Turns, counts: list[list[int]]) -> None:
         self.turns, self.counts = turns, counts
 
-    def on_step_end(self, arguments: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.turns.updated(*self.counts[state.global_step - 1])
 
 
 def bert2bert(shape: Shape, codec: TaggedCodec) -> Any:
-    own = {
+    own: dict[str, Any] = {
         "vocab_size": shape.pieces,
         "hidden_size": shape.dim,
         "num_hidden_layers": shape.encoder_layers,
@@ -75,8 +79,7 @@ def main() -> None:
     )
     whole = job["kind"] != "bert2bert"
     model = build_network(shape, codec, seed=1) if whole else bert2bert(shape, codec)
-    collator = CountingCollator(codec.tokenizer, model=model)
-    collator.counts = []
+    collator = CountingCollator(transformers.DataCollatorForSeq2Seq(codec.tokenizer, model=model))
     with tempfile.TemporaryDirectory() as temporary:
         arguments = transformers.Seq2SeqTrainingArguments(
             output_dir=temporary,
