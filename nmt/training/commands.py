@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bitext.memory import keep_freed_memory
 from bitext.text import data_folder
 from encoders.options import Device, ShowProgress
 
@@ -25,6 +26,7 @@ def train(
     from nmt.training.config import read_config
     from nmt.training.train import train as run
 
+    keep_freed_memory()
     folder = run(
         read_config(config),
         data=data or data_folder(),

@@ -113,20 +113,16 @@ class _Sliced(torch.autograd.Function):
             logits = (part @ weight.T).float()
             if bias is not None:
                 logits += bias
-            largest = logits.max(dim=1, keepdim=True).values
-            mean = logits.mean(dim=1)
-            right = logits.gather(1, gold[:, None])[:, 0]
-            logits.sub_(largest).exp_()
-            mass = logits.sum(dim=1, keepdim=True)
-            norm = mass.log() + largest
-            total += norm.sum() - (1 - smoothing) * right.sum() - smoothing * mean.sum()
+            logs = logits.log_softmax(dim=1)
+            right = logs.gather(1, gold[:, None])
+            total -= (1 - smoothing) * right.sum() + smoothing / pieces * logs.sum()
             if d_hidden is None:
                 continue
             # softmax minus the smoothed labels
-            logits.div_(mass).sub_(smoothing / pieces)
+            slope = logs.exp_().sub_(smoothing / pieces)
             rows = torch.arange(len(gold), device=gold.device)
-            logits[rows, gold] -= 1 - smoothing
-            slope = logits.to(hidden.dtype)
+            slope[rows, gold] -= 1 - smoothing
+            slope = slope.to(hidden.dtype)
             torch.mm(slope, weight, out=d_hidden[start : start + SLICE])
             if slope.dtype == torch.float32:
                 d_weight.addmm_(slope.T, part)

@@ -18,6 +18,7 @@ from encoders.training.loop import Interruption, seed_of
 from encoders.training.run import Log, Tensors
 from nmt.training.batches import Batch, BatchSource
 from nmt.training.config import Stage, TrainConfig
+from nmt.training.dropout import QuickDropout
 from nmt.training.loss import loss_of
 from nmt.training.optimization import (
     MovingAverage,
@@ -246,7 +247,8 @@ class _Run:
             seed, batch = next(batches)
             torch.manual_seed(seed)  # dropout of a resumed run is that of an uninterrupted one
             batch = batch.to(trainer.model.device)
-            total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
+            with QuickDropout():
+                total, count = loss_of(self.copy.model, batch, smoothing=stage.label_smoothing)
             (batch.weight * total).backward()  # type: ignore[no-untyped-call]
             self.copy.collect()
             loss, predicted = loss + float(total.detach()), predicted + count
