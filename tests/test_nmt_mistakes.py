@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from bitext.errors import BitextError, InputError, MismatchError
+from encoders.training import processes
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 
@@ -154,3 +155,12 @@ def test_a_run_that_somebody_has_damaged_is_no_bug(
     (tmp_path / "out" / "run" / damaged).write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"(cannot read .*remove it|cannot be loaded)"):
         train(config(), data=corpora, output=tmp_path / "out", progress=False)
+
+
+def test_batches_that_cannot_be_shared_claim_no_folder(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    with pytest.raises(InputError, match="accumulate = 1 batches cannot be shared by 2 processes"):
+        train(config(), data=corpora, output=tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from nmt.training.mixture import Mixture
 from nmt.training.preparation import prepare
 from nmt.training.run import TrainingFolder
 from nmt.training.tasks import read_learned, sources_of
-from nmt.training.trainer import Trainer
+from nmt.training.trainer import Trainer, check_processes
 from nmt.training.validation import dev_measure
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def train(
     place = find_device(device)
     check_files(config, data)
     with processes.together(place):
+        check_processes(config)  # before the folder is claimed
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)
             model, codec, report = prepare(config, data, run.path)

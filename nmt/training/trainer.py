@@ -84,7 +84,6 @@ class Trainer:
         self._interruption = Interruption()
         decay = config.validation.ema
         self._average = MovingAverage(model, decay) if decay else None
-        check_processes(config)
 
     def fit(self) -> None:
         """Train through all stages, from the last checkpoint if there is one; take the best.
