@@ -94,6 +94,8 @@ def check_equal(one: Path, other: Path) -> None:
         assert theirs["dev loss"] == pytest.approx(own["dev loss"], abs=1e-3)
     first, second = (load_file(run / "model" / "model.safetensors") for run in (one, other))
     for name, tensor in first.items():
+        if name.endswith("k_proj.bias"):  # softmax undoes it: its gradient is rounding alone
+            continue
         torch.testing.assert_close(second[name], tensor, atol=1e-4, rtol=1e-3)
 
 

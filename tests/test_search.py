@@ -113,7 +113,7 @@ def assert_same(
         for hypothesis, (ids, score) in zip(own, theirs, strict=True):
             assert hypothesis.ids + [END] * (not hypothesis.truncated) == ids
             if score is not None:
-                assert hypothesis.score == pytest.approx(score, abs=1e-4)
+                assert hypothesis.score == pytest.approx(score, rel=1e-5, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(8))
