@@ -6,6 +6,7 @@ What their tokenizers do by modes that are set and set back is here a function o
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,7 +79,7 @@ class _SentencePieceSplitter:
         ]
 
 
-class HubCodec:
+class HubCodec(ABC):
     """What the codecs of all families share.
 
     :param tokenizer: the checkpoint's own; it is saved as it is.
@@ -181,8 +182,9 @@ class HubCodec:
         """
         self._code(side, language)
 
+    @abstractmethod
     def _around_source(self, source_lang: str, target_lang: str) -> tuple[list[int], list[int]]:
-        raise NotImplementedError
+        """What stands before and after the pieces of a source."""
 
     def _code(self, side: str, language: str) -> str:
         """The tokenizer's own name.

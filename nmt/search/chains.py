@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -29,9 +30,9 @@ class Chains(Frontier):
         self.over = torch.zeros(shape, dtype=torch.bool, device=self.scores.device)
         self.ends = self.written.new_zeros(shape)  # the lengths, of those that are over
 
+    @abstractmethod
     def pick(self, logits: Tensor) -> Tensor:
         """The next piece of each chain, shape (sentences, chains)."""
-        raise NotImplementedError
 
     def choose(self, logits: Tensor, forced: Tensor | None) -> None:
         self.parents = None

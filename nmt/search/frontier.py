@@ -6,6 +6,7 @@ of them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,7 +54,7 @@ class Rules(NamedTuple):
     length_penalty: float = 1.0
 
 
-class Frontier:
+class Frontier(ABC):
     """What all kinds of search have in common."""
 
     def __init__(self, batch: Batch, rules: Rules) -> None:
@@ -105,16 +106,16 @@ class Frontier:
             self.choose(logits, forced)
         self.length += 1
 
+    @abstractmethod
     def choose(self, logits: Tensor, forced: Tensor | None) -> None:
         """Write the next piece, keep the score, say the parents and close sentences.
 
         :param forced: whose next piece is given, shape (sentences,); None if nobody's is.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def results(self, row: int) -> list[Found]:
         """What the sentence of a row has found."""
-        raise NotImplementedError
 
     def leave(self) -> Tensor | None:
         """Note what closed sentences have found, and drop them, if they are many enough.

@@ -313,11 +313,13 @@ class _Run:
         trainer = self.trainer
         assert trainer.measure is not None
         model = trainer.model
-        own = {name: one.detach().clone() for name, one in model.named_parameters()}
-        if trainer._average is not None:
+        if trainer._average is None:
+            figures = trainer.measure(model)
+        else:
+            own = {name: one.detach().clone() for name, one in model.named_parameters()}
             put(model, trainer._average.weights)
-        figures = trainer.measure(model)
-        put(model, own)
+            figures = trainer.measure(model)
+            put(model, own)
         model.train()
         trainer.write(self.stage, figures)
         logger.info("step %d: %s", trainer._place.step, figures)
