@@ -20,10 +20,13 @@ def test_a_recipe_is_a_config(path: Path) -> None:
     assert config.validation.every <= config.stages[0].steps
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in RECIPES if path.stem not in MADE_BY_THE_READER],
+    ids=lambda path: path.stem,
+)
 def test_a_recipe_names_files_that_are_there(path: Path, data: Path) -> None:
-    if path.stem not in MADE_BY_THE_READER:
-        check_files(read_config(path), data)
+    check_files(read_config(path), data)  # raises if one is not
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
