@@ -28,13 +28,13 @@ def main() -> None:
         target = aligned["target_words"][link["target"]]
         print(f"{source}\t{target}\t{link['score']:.2f}")
 
-    ask("PUT", "/indexes/greetings")
+    ask("PUT", "/v1/indexes/greetings")
     sentences = ["Guten Morgen!", "Wie geht es dir?", "Bis morgen!"]
-    ask("POST", "/indexes/greetings/sentences", {"sentences": sentences, "language": "de"})
+    ask("POST", "/v1/indexes/greetings/sentences", {"sentences": sentences, "language": "de"})
     query = {"index": "greetings", "queries": ["How are you?"], "k": 1}
     [[hit]] = ask("POST", "/retrieve", query)["results"]
     print(f"{hit['text']}\t{hit['score']:.2f}")
-    ask("DELETE", "/indexes/greetings")
+    ask("DELETE", "/v1/indexes/greetings")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from bitext import __version__
 from service import errors, openapi
 from service.guard import Guard
-from service.routes import ROUTERS
+from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.routes.page import WEB
 from service.settings import Settings
 from service.state import State
@@ -41,7 +41,11 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
     app.state.service = State(settings, registry)
     app.add_middleware(Guard, settings=settings)
     errors.install(app)
-    for router in ROUTERS:
+    for router in VERSIONED:
+        app.include_router(router, prefix=openapi.VERSION)
+    for router in TWICE:
+        app.include_router(router, generate_unique_id_function=openapi.other_operation_id)
+    for router in UNVERSIONED:
         app.include_router(router)
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     swagger = StaticFiles(directory=str(files("fastapi_offline") / "static"))

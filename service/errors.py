@@ -64,7 +64,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[type[BitextError], Kind] = {
     UnknownIndexError: Kind(
-        "unknown-index", 404, "Unknown index", "There is no index of that name; GET /indexes."
+        "unknown-index", 404, "Unknown index", "There is no index of that name; GET /v1/indexes."
     ),
     UnknownSentenceError: Kind(
         "unknown-sentence", 404, "Unknown sentence", "The index has no sentence with that id."
@@ -73,7 +73,7 @@ KINDS: dict[type[BitextError], Kind] = {
         "unknown-snapshot",
         404,
         "Unknown snapshot",
-        "There is no such snapshot; GET /indexes/{name}/snapshots.",
+        "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
     ),
     UnknownNameError: Kind(
         "unknown-name",

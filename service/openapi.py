@@ -20,6 +20,8 @@ REASONS = {
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
+VERSION = "/v1"
+"""What the paths begin with that a later version may answer in another way."""
 BODY = (400, 413, 415, 422)
 """What any request with a body may meet."""
 
@@ -42,6 +44,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def operation_id(route: APIRoute) -> str:
     """The name of the function that answers, for clients that are generated."""
     return route.name
+
+
+def other_operation_id(route: APIRoute) -> str:
+    """The same at a second address."""
+    return f"{route.name}_at_root"
 
 
 def _response(status: int) -> dict[str, Any]:

@@ -122,8 +122,8 @@ def test_every_field_has_a_label() -> None:
 def test_the_page_offers_the_methods_there_are(client: TestClient) -> None:
     # It knows none by itself: it asks the service, which explains all of them.
     scripts = {path.name: path.read_text(encoding="utf-8") for path in WEB.glob("*.js")}
-    assert 'ask("methods")' in scripts["align.js"]
-    listed = client.get("/methods").json()["methods"]
+    assert 'ask("v1/methods")' in scripts["align.js"]
+    listed = client.get("/v1/methods").json()["methods"]
     assert {method["name"] for method in listed} == set(MATCHERS)
     for text in scripts.values():
         assert not set(re.findall(r"[\"'](\w+)[\"']", text)) & (set(MATCHERS) - MATRICES)

@@ -241,7 +241,7 @@ def test_an_empty_side_has_details_too(client: TestClient) -> None:
 
 
 def test_methods_are_listed_with_their_settings(client: TestClient) -> None:
-    answer = client.get("/methods").json()
+    answer = client.get("/v1/methods").json()
     assert answer["default"] == "itermax"
     assert [method["name"] for method in answer["methods"]] == list(EXPLANATIONS)
     listed = {method["name"]: method for method in answer["methods"]}
@@ -382,3 +382,11 @@ def test_the_schema_knows_the_choices_of_the_code(client: TestClient) -> None:
 @pytest.mark.parametrize("example", AlignRequest.model_json_schema()["examples"])
 def test_the_examples_of_the_documentation_work(client: TestClient, example: Any) -> None:
     assert align(client, **example)["alignments"]
+
+
+def test_the_version_may_be_left_out(client: TestClient) -> None:
+    pair = {"source": "Thank you", "target": "Danke"}
+    answers = [client.post(path, json=pair) for path in ("/align", "/v1/align")]
+    assert answers[0].status_code == 200
+    assert answers[0].json() == answers[1].json()
+    assert client.post("/methods").status_code == 404

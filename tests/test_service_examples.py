@@ -66,18 +66,18 @@ def test_every_example_is_answered_as_documented(client: TestClient) -> None:
 
 def prepare(client: TestClient) -> None:
     """An index to try things with, as the examples speak of it."""
-    client.delete("/indexes/tried")
-    assert client.put("/indexes/tried", json={"centring": False}).status_code == 201
+    client.delete("/v1/indexes/tried")
+    assert client.put("/v1/indexes/tried", json={"centring": False}).status_code == 201
     body = {
         "sentences": [{"id": 7, "text": "Guten Morgen!", "metadata": {"year": 1995}}],
         "language": "de",
     }
-    assert client.put("/indexes/tried/sentences", json=body).status_code == 200
+    assert client.put("/v1/indexes/tried/sentences", json=body).status_code == 200
 
 
 def test_what_has_no_body_is_answered_too(client: TestClient) -> None:
     prepare(client)
-    snapshot = client.post("/indexes/tried/snapshots").json()["id"]
+    snapshot = client.post("/v1/indexes/tried/snapshots").json()["id"]
     document = client.get("/openapi.json").json()
     names = {"{name}": "tried", "{snapshot}": snapshot, "{id}": "7"}
     # what removes something comes last

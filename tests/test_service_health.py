@@ -47,14 +47,14 @@ def test_the_service_is_alive_at_once_and_ready_when_the_model_is(
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["detail"] == f"model '{tiny_model}' is being loaded"
-        assert client.get("/models").json() == {
+        assert client.get("/v1/models").json() == {
             "default": str(tiny_model),
             "available": [str(tiny_model)],
             "loaded": [],
         }
         registry.may_load.set()
         assert wait_for(client, 200) == {"status": "ready"}
-        (loaded,) = client.get("/models").json()["loaded"]
+        (loaded,) = client.get("/v1/models").json()["loaded"]
         encoder = registry.encoder(str(tiny_model))
         assert loaded == {
             "name": str(tiny_model),
@@ -66,7 +66,7 @@ def test_the_service_is_alive_at_once_and_ready_when_the_model_is(
             "dim": 16,
             "bytes": encoder.bytes,
         }
-        assert client.get("/indexes/sample").status_code == 200  # ready means the sample as well
+        assert client.get("/v1/indexes/sample").status_code == 200  # ready means the sample as well
 
 
 def test_a_request_before_the_model_is_there_waits_for_it(tiny_model: Path, tmp_path: Path) -> None:

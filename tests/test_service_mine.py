@@ -1,4 +1,4 @@
-"""``POST /mine``: worked plainly with numpy, and beside the command on the same text."""
+"""``POST /v1/mine``: worked plainly with numpy, and beside the command on the same text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def client(serve: Serve) -> Iterator[TestClient]:
 
 
 def mine(client: TestClient, **request: Any) -> Any:
-    response = client.post("/mine", json={"source": SOURCE, "target": TARGET, **request})
+    response = client.post("/v1/mine", json={"source": SOURCE, "target": TARGET, **request})
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -192,7 +192,7 @@ def test_the_command_gives_the_same(
 def test_what_is_refused_is_named(
     client: TestClient, tiny_model: Path, change: Any, status: int, sentence: str
 ) -> None:
-    response = client.post("/mine", json={"source": SOURCE, "target": TARGET, **change})
+    response = client.post("/v1/mine", json={"source": SOURCE, "target": TARGET, **change})
     assert detail(response, status).startswith(sentence.format(model=tiny_model))
 
 
@@ -204,7 +204,7 @@ def test_long_sentences_are_read_in_windows_as_by_the_command(client: TestClient
 def test_a_threshold_is_a_number(client: TestClient, number: str) -> None:
     body = f'{{"source": ["a"], "target": ["a"], "threshold": {number}}}'
     headers = {"content-type": "application/json"}
-    refused = detail(client.post("/mine", content=body, headers=headers), 422)
+    refused = detail(client.post("/v1/mine", content=body, headers=headers), 422)
     assert refused.startswith("field 'threshold': input should be a finite number")
 
 

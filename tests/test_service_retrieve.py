@@ -62,11 +62,11 @@ def client(tiny_model: Path, registry: ModelRegistry, data_dir: Path) -> Iterato
 @pytest.fixture
 def index(client: TestClient) -> Iterator[str]:
     """The path of an index of ten German sentences."""
-    client.put("/indexes/mine")
+    client.put("/v1/indexes/mine")
     body = {"sentences": GERMAN, "language": "de"}
-    assert client.post("/indexes/mine/sentences", json=body).status_code == 201
-    yield "/indexes/mine"
-    client.delete("/indexes/mine")
+    assert client.post("/v1/indexes/mine/sentences", json=body).status_code == 201
+    yield "/v1/indexes/mine"
+    client.delete("/v1/indexes/mine")
 
 
 def retrieve(client: TestClient, **request: Any) -> Any:
@@ -86,7 +86,7 @@ def detail(response: Any, status: int) -> str:
 
 def test_the_sample_is_there_and_finds_its_own_sentences(client: TestClient) -> None:
     rows = read_sample()
-    info = client.get("/indexes/sample").json()
+    info = client.get("/v1/indexes/sample").json()
     assert info["count"] == len(rows)
     assert info["languages"]["de"] == sum(language == "de" for language, _ in rows)
     language, text = rows[7]
@@ -104,7 +104,7 @@ def test_the_sample_corpus_is_fit_to_ship() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_the_sample_belongs_to_the_service(client: TestClient, method: str) -> None:
-    assert detail(client.request(method, "/indexes/sample"), 403) == (
+    assert detail(client.request(method, "/v1/indexes/sample"), 403) == (
         "index 'sample' belongs to the service and cannot be changed"
     )
 
@@ -112,7 +112,7 @@ def test_the_sample_belongs_to_the_service(client: TestClient, method: str) -> N
 def test_nothing_can_be_added_to_the_sample(client: TestClient) -> None:
     body = {"sentences": ["x"], "language": "de"}
     assert "belongs to the service" in detail(
-        client.post("/indexes/sample/sentences", json=body), 403
+        client.post("/v1/indexes/sample/sentences", json=body), 403
     )
 
 
@@ -176,9 +176,9 @@ def test_k_may_exceed_the_index(client: TestClient, index: str) -> None:
 
 
 def test_an_empty_index_finds_nothing(client: TestClient) -> None:
-    client.put("/indexes/empty")
+    client.put("/v1/indexes/empty")
     assert retrieve(client, index="empty", queries=["haus"]) == [[]]
-    client.delete("/indexes/empty")
+    client.delete("/v1/indexes/empty")
 
 
 @pytest.mark.parametrize("name", ["nope", "..", "../sample", "Sample", "", "a" * 65, "sample\n"])
@@ -230,9 +230,9 @@ def test_a_query_too_long_for_the_model_is_refused_or_taken_in_windows(
 
 def test_an_index_is_made_once(client: TestClient, encoder: Encoder) -> None:
     settings = {"layer": 1, "pooling": "max", "centring": False}
-    made = client.put("/indexes/once", json=settings)
+    made = client.put("/v1/indexes/once", json=settings)
     assert made.status_code == 201
-    assert made.headers["location"] == "/indexes/once"
+    assert made.headers["location"] == "/v1/indexes/once"
     assert made.json() == {
         "name": "once",
         "model": encoder.name,
@@ -244,22 +244,22 @@ def test_an_index_is_made_once(client: TestClient, encoder: Encoder) -> None:
         "count": 0,
         "languages": {},
     }
-    again = client.put("/indexes/once", json=settings)
+    again = client.put("/v1/indexes/once", json=settings)
     assert (again.status_code, again.json()) == (200, made.json())
-    other = client.put("/indexes/once", json={**settings, "layer": 2})
+    other = client.put("/v1/indexes/once", json={**settings, "layer": 2})
     assert detail(other, 409) == "index 'once' is there with layer 1, not 2"
-    assert detail(client.put("/indexes/once", json={**settings, "centring": True}), 409) == (
+    assert detail(client.put("/v1/indexes/once", json={**settings, "centring": True}), 409) == (
         "index 'once' is there with centring false, not true"
     )
-    assert client.get("/indexes/once").json() == made.json()
-    assert client.delete("/indexes/once").status_code == 204
-    assert detail(client.get("/indexes/once"), 404) == "there is no index 'once'"
-    assert detail(client.delete("/indexes/once"), 404) == "there is no index 'once'"
+    assert client.get("/v1/indexes/once").json() == made.json()
+    assert client.delete("/v1/indexes/once").status_code == 204
+    assert detail(client.get("/v1/indexes/once"), 404) == "there is no index 'once'"
+    assert detail(client.delete("/v1/indexes/once"), 404) == "there is no index 'once'"
 
 
 def test_indexes_are_listed_by_name(client: TestClient, index: str, data_dir: Path) -> None:
     (data_dir / "indexes" / "not-an-index").mkdir(exist_ok=True)
-    listed = client.get("/indexes").json()["indexes"]
+    listed = client.get("/v1/indexes").json()["indexes"]
     assert [one["name"] for one in listed] == ["mine", "sample"]
     assert listed[0] == client.get(index).json()
 
@@ -306,29 +306,29 @@ def test_an_index_cannot_outgrow_its_limit(client: TestClient, index: str) -> No
 
 def test_there_cannot_be_more_indexes_than_the_limit(client: TestClient) -> None:
     for name in ("one", "two", "three"):  # and the sample: four
-        assert client.put(f"/indexes/{name}").status_code == 201
-    refused = client.put("/indexes/five")
+        assert client.put(f"/v1/indexes/{name}").status_code == 201
+    refused = client.put("/v1/indexes/five")
     assert detail(refused, 413).startswith("there are 4 indexes, as many as there may be")
     for name in ("one", "two", "three"):
-        assert client.delete(f"/indexes/{name}").status_code == 204
+        assert client.delete(f"/v1/indexes/{name}").status_code == 204
 
 
 @pytest.mark.parametrize("name", ["A", "-x", "a.b", "a" * 65, "%2e%2e", "a%00b", "ä"])
 def test_an_index_name_cannot_be_a_path(client: TestClient, data_dir: Path, name: str) -> None:
     before = sorted(data_dir.rglob("*"))
-    assert client.put(f"/indexes/{name}").status_code in (404, 422)
-    assert client.delete(f"/indexes/{name}").status_code == 404
+    assert client.put(f"/v1/indexes/{name}").status_code in (404, 422)
+    assert client.delete(f"/v1/indexes/{name}").status_code == 404
     assert sorted(data_dir.rglob("*")) == before
 
 
 def test_a_centred_index_must_know_the_language_of_its_queries(client: TestClient) -> None:
-    client.put("/indexes/centred", json={"centring": True})
+    client.put("/v1/indexes/centred", json={"centring": True})
     few = {"sentences": GERMAN[:3], "language": "de"}
     assert "needs at least 10 different sentences" in detail(
-        client.post("/indexes/centred/sentences", json=few), 422
+        client.post("/v1/indexes/centred/sentences", json=few), 422
     )
     enough = {"sentences": GERMAN, "language": "de"}
-    assert client.post("/indexes/centred/sentences", json=enough).status_code == 201
+    assert client.post("/v1/indexes/centred/sentences", json=enough).status_code == 201
     request = {"index": "centred", "queries": [GERMAN[4]], "k": 1}
     assert detail(client.post("/retrieve", json=request), 422) == (
         "index 'centred' is centred: say which language the queries are in; choose one of: de"
@@ -337,7 +337,7 @@ def test_a_centred_index_must_know_the_language_of_its_queries(client: TestClien
     assert detail(unknown, 422) == "unknown language 'fr'; choose one of: de"
     ((hit,),) = retrieve(client, **request, language="de")
     assert hit["id"] == 4
-    client.delete("/indexes/centred")
+    client.delete("/v1/indexes/centred")
 
 
 def test_a_threshold_leaves_hits_out(client: TestClient, index: str) -> None:
@@ -361,24 +361,24 @@ def test_an_index_is_centred_if_that_suits_its_model(tiny_model: Path, tmp_path:
             ("other", {"layer": 2}, False),
         ]:
             for status in (201, 200):  # asked again, it is the same
-                made = client.put(f"/indexes/{name}", json=body)
+                made = client.put(f"/v1/indexes/{name}", json=body)
                 assert (made.status_code, made.json()["centring"]) == (status, centring)
 
 
 def test_additions_at_the_same_time_are_all_kept(client: TestClient) -> None:
-    client.put("/indexes/busy")
+    client.put("/v1/indexes/busy")
 
     def add(number: int) -> list[int]:
         body = {"sentences": [f"haus {number}", f"katze {number}"], "language": "de"}
-        ids: list[int] = client.post("/indexes/busy/sentences", json=body).json()["ids"]
+        ids: list[int] = client.post("/v1/indexes/busy/sentences", json=body).json()["ids"]
         retrieve(client, index="busy", queries=["haus"], k=3)
         return ids
 
     with ThreadPoolExecutor(8) as pool:
         found = [number for ids in pool.map(add, range(16)) for number in ids]
     assert sorted(found) == list(range(32))
-    assert client.get("/indexes/busy").json()["count"] == 32
-    client.delete("/indexes/busy")
+    assert client.get("/v1/indexes/busy").json()["count"] == 32
+    client.delete("/v1/indexes/busy")
 
 
 def test_what_another_process_adds_is_found(
@@ -401,7 +401,7 @@ def test_an_index_of_another_model_is_refused_by_name(
     sentence = detail(client.post("/retrieve", json={"index": "foreign", "queries": ["x"]}), 409)
     assert sentence.startswith(f"index 'foreign' was built with model {other.name}")
     assert str(data_dir) not in sentence
-    client.delete("/indexes/foreign")
+    client.delete("/v1/indexes/foreign")
 
 
 def test_a_damaged_index_is_refused_by_name(client: TestClient, data_dir: Path, index: str) -> None:

@@ -30,15 +30,15 @@ def client(serve: Serve) -> Iterator[TestClient]:
 @pytest.fixture
 def index(client: TestClient) -> Iterator[str]:
     """The path of an index of the four sentences above."""
-    client.put("/indexes/mine", json={"centring": False})
+    client.put("/v1/indexes/mine", json={"centring": False})
     put(client, HOUSE, GARDEN, CAT, BARE)
-    yield "/indexes/mine"
-    client.delete("/indexes/mine")
+    yield "/v1/indexes/mine"
+    client.delete("/v1/indexes/mine")
 
 
 def put(client: TestClient, *sentences: Any) -> Any:
     body = {"sentences": sentences, "language": "de"}
-    response = client.put("/indexes/mine/sentences", json=body)
+    response = client.put("/v1/indexes/mine/sentences", json=body)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -447,7 +447,7 @@ def test_an_index_cannot_outgrow_its_limit_by_upserts(client: TestClient, index:
     ],
 )
 def test_an_unknown_index_is_a_404(client: TestClient, name: str, verb: str, body: Any) -> None:
-    path = f"/indexes/{name}/{verb}"
+    path = f"/v1/indexes/{name}/{verb}"
     response = client.get(path) if body is None else client.post(path, json=body)
     assert detail(response, 404).startswith("there is no")
 
@@ -475,8 +475,8 @@ def test_a_bad_address_is_refused_by_name(
 
 
 def test_many_clients_write_and_read_at_once(client: TestClient) -> None:
-    client.put("/indexes/busy", json={"centring": False})
-    path = "/indexes/busy"
+    client.put("/v1/indexes/busy", json={"centring": False})
+    path = "/v1/indexes/busy"
 
     def work(worker: int) -> None:
         """Put an own sentence again and again, look at it, and put and take away another one."""

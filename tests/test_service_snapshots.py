@@ -37,14 +37,14 @@ def client(settings: Settings, registry: ModelRegistry) -> Iterator[TestClient]:
 
 @pytest.fixture
 def index(client: TestClient) -> Iterator[str]:
-    client.put("/indexes/mine", json={"centring": False})
+    client.put("/v1/indexes/mine", json={"centring": False})
     body = {"sentences": SENTENCES, "language": "de"}
-    assert client.put("/indexes/mine/sentences", json=body).status_code == 200
-    yield "/indexes/mine"
-    listed = client.get("/indexes/mine/snapshots").json().get("snapshots", [])
+    assert client.put("/v1/indexes/mine/sentences", json=body).status_code == 200
+    yield "/v1/indexes/mine"
+    listed = client.get("/v1/indexes/mine/snapshots").json().get("snapshots", [])
     for snapshot in listed:
-        client.delete(f"/indexes/mine/snapshots/{snapshot['id']}")
-    client.delete("/indexes/mine")
+        client.delete(f"/v1/indexes/mine/snapshots/{snapshot['id']}")
+    client.delete("/v1/indexes/mine")
 
 
 def take(client: TestClient, index: str) -> Any:
@@ -103,10 +103,10 @@ def test_an_index_cannot_come_back_as_one_too_many(client: TestClient, index: st
     path = f"{index}/snapshots/{take(client, index)['id']}/restore"
     client.delete(index)
     for name in ("one", "two"):
-        client.put(f"/indexes/{name}")
+        client.put(f"/v1/indexes/{name}")
     assert detail(client.post(path), 413).startswith("there are 2 indexes, as many as there may be")
     for name in ("one", "two"):
-        client.delete(f"/indexes/{name}")
+        client.delete(f"/v1/indexes/{name}")
     assert client.post(path).status_code == 200
 
 
@@ -138,7 +138,7 @@ def test_a_snapshot_that_is_gone_is_a_404(
 def test_a_snapshot_name_cannot_be_a_path(client: TestClient, index: str, name: str) -> None:
     for response in (
         client.post(f"{index}/snapshots/{name}/restore"),
-        client.post(f"/indexes/{name}/snapshots"),
+        client.post(f"/v1/indexes/{name}/snapshots"),
         client.delete(f"{index}/snapshots/{name}"),
     ):
         assert response.status_code in (404, 405)

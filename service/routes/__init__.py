@@ -1,4 +1,5 @@
-"""One file a resource; ``ROUTERS`` is all of them."""
+"""One file a resource: ``VERSIONED`` is served under /v1, ``TWICE`` also without a version, and
+``UNVERSIONED`` only so."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from service.routes import (
     snapshots,
 )
 
-ROUTERS = (
+VERSIONED = (
     align.router,
     methods.router,
     retrieve.router,
@@ -28,6 +29,9 @@ ROUTERS = (
     search.router,
     snapshots.router,
     models.router,
+)
+TWICE = (align.router, retrieve.router)
+UNVERSIONED = (
     health.router,
     page.router,
 )

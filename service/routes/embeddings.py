@@ -14,7 +14,7 @@ router = APIRouter(tags=["embeddings"])
 
 
 @router.post(
-    "/v1/embeddings",
+    "/embeddings",
     response_model=EmbeddingsResponse,
     responses=problems(*BODY, 503),
     summary="Embed texts",

@@ -1,4 +1,4 @@
-"""``/indexes``: make, look at and remove indexes."""
+"""``/v1/indexes``: make, look at and remove indexes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def put_index(
     made, is_new = await state.models.run(_create, name, settings, state)
     if is_new:
         response.status_code = 201
-        response.headers["Location"] = f"/indexes/{name}"
+        response.headers["Location"] = f"/v1/indexes/{name}"
     return made
 
 

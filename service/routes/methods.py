@@ -1,4 +1,4 @@
-"""``GET /methods``: the ways to choose links, and what each is for."""
+"""``GET /v1/methods``: the ways to choose links, and what each is for."""
 
 from __future__ import annotations
 

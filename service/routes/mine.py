@@ -1,4 +1,4 @@
-"""``POST /mine``: translations among the sentences of a request."""
+"""``POST /v1/mine``: translations among the sentences of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``GET /models``: which models requests may name, and which are in memory."""
+"""``GET /v1/models``: which models requests may name, and which are in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/indexes/{name}/search``: search one index, once or several times."""
+"""``/v1/indexes/{name}/search``: search one index, once or several times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/indexes/{name}/sentences``: put sentences into an index, look at them, take them away."""
+"""``/v1/indexes/{name}/sentences``: put sentences into an index, look at them, take them away."""
 
 from __future__ import annotations
 

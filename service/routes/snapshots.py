@@ -1,4 +1,4 @@
-"""``/indexes/{name}/snapshots``: keep copies of an index, and go back to one."""
+"""``/v1/indexes/{name}/snapshots``: keep copies of an index, and go back to one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_snapshots(name: str, state: StateOf) -> SnapshotList:
 async def create_snapshot(name: str, state: StateOf, response: Response) -> SnapshotInfo:
     """Copy an index as it is now, while others read and write it."""
     made = await state.copying(state.snapshots.create, name)
-    response.headers["Location"] = f"/indexes/{name}/snapshots/{made.id}"
+    response.headers["Location"] = f"/v1/indexes/{name}/snapshots/{made.id}"
     return _info(made)
 
 

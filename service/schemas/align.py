@@ -32,7 +32,7 @@ Method = Annotated[
                 {
                     "type": "string",
                     "pattern": rf"^({_WITH_SETTINGS}):\w+=[^,=]+(,\w+=[^,=]+)*$",
-                    "description": "With settings, which GET /methods lists.",
+                    "description": "With settings, which GET /v1/methods lists.",
                     "examples": ["itermax:alpha=0.8"],
                 },
             ]

@@ -72,7 +72,7 @@ TooLong = Literal["error", "windows"]
 Pooling = Literal["mean", "cls", "max"]
 
 ModelName = Annotated[
-    Short | None, Field(description="One of the names at /models; none: the default.")
+    Short | None, Field(description="One of the names at /v1/models; none: the default.")
 ]
 Layer = Annotated[
     int | None,

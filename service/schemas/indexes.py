@@ -1,4 +1,4 @@
-"""``/indexes``: what an index is built with, and what it holds."""
+"""``/v1/indexes``: what an index is built with, and what it holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``GET /methods``: the ways to choose links."""
+"""``GET /v1/methods``: the ways to choose links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``GET /models``: models by name."""
+"""``GET /v1/models``: models by name."""
 
 from __future__ import annotations
 

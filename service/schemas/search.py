@@ -1,4 +1,4 @@
-"""Queries against an index: ``POST /retrieve`` and ``POST /indexes/{name}/search``."""
+"""Queries against an index: ``POST /retrieve`` and ``POST /v1/indexes/{name}/search``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/indexes/{name}/sentences``: what is put into an index, looked at and taken away."""
+"""``/v1/indexes/{name}/sentences``: what is put into an index, looked at and taken away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/indexes/{name}/snapshots``: copies of an index as of one moment."""
+"""``/v1/indexes/{name}/snapshots``: copies of an index as of one moment."""
 
 from __future__ import annotations
 

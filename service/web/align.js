@@ -47,7 +47,7 @@ export class AlignPanel {
   /** Learn which methods there are, then show the example. */
   async start() {
     try {
-      this.methods.offer(await ask("methods"));
+      this.methods.offer(await ask("v1/methods"));
     } catch (error) {
       return tell(this.problem, error);
     }

@@ -26,7 +26,7 @@ async function waitUntilReady() {
 }
 
 async function sayWhatIsLoaded() {
-  const { default: name, loaded } = await ask("models");
+  const { default: name, loaded } = await ask("v1/models");
   const model = loaded.find((one) => one.name === name);
   const size = model ? ` · ${model.layers} layer${model.layers === 1 ? "" : "s"} × ${model.dim} · ${Math.round(model.bytes / 1e6)} MB` : "";
   say("ready", `model ${name.split("/").pop()}${size}`);

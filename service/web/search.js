@@ -49,7 +49,7 @@ export class SearchPanel {
   /** Learn which indexes there are; those without sentences cannot be searched. */
   async refresh() {
     try {
-      const { indexes } = await ask("indexes");
+      const { indexes } = await ask("v1/indexes");
       const filled = indexes.filter(({ count }) => count > 0);
       this.indexes = new Map(filled.map((index) => [index.name, index]));
       const options = filled.map(({ name }) => new Option(name, name, name === SAMPLE, name === SAMPLE));
