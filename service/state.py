@@ -12,6 +12,7 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.events import Events
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.models import Models
@@ -35,6 +36,7 @@ class State:
 
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
+        self.events = Events()
         self.models = Models(settings, registry)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)

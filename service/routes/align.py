@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastapi import APIRouter
 
 from bitext.types import Alignment, SentencePair
+from service.access.scopes import Scope, needs
 from service.limits import check_cells, check_pairs, check_words
 from service.openapi import BODY, problems
 from service.schemas.align import (
@@ -51,6 +52,7 @@ class _Found(NamedTuple):
     responses=problems(*BODY, 503),
     summary="Align words",
 )
+@needs(Scope.READ)
 async def align(request: AlignRequest, state: StateOf) -> AlignResponse:
     """Align the words of one sentence pair or of many.
 
