@@ -58,6 +58,7 @@ class Settings(BaseModel):
     threads: PositiveInt = 2  # requests that use a model at the same time
 
     data_dir: Path = Field(default_factory=_user_data)
+    database: Name | None = None  # a URL; default: the file bitext.db in data_dir
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
