@@ -20,8 +20,9 @@ from pydantic import (
 from bitext.errors import InputError, UnknownNameError, choose_from
 
 PREFIX = "BITEXT_"
-OTHERS = ("BITEXT_DATA",)
-"""Variables with our prefix that are read elsewhere (the folder of measuring data)."""
+OTHERS = ("BITEXT_DATA", "BITEXT_KEY", "BITEXT_PROGRESS", "BITEXT_SERVICE", "BITEXT_TEST_POSTGRES")
+"""Variables with our prefix that are read elsewhere: the folder of measuring data; what the client
+of a service is told; where a command tells how far it is; the server that tests may use."""
 
 
 def _listed(value: object) -> object:
