@@ -1,0 +1,88 @@
+"""Connections that send nothing, or too slowly, or are too many.
+
+uvicorn waits without end for the first line of a request. Its protocol class can be replaced, and
+this one gives the head of a request a time limit, as other servers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import Callable
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+logger = logging.getLogger(__name__)
+
+SPARE = 256
+"""Files that are left for indexes, the database and the log."""
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+
+
+def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11Protocol]:
+    """A protocol that gives each head ``seconds`` to come, and takes ``most`` connections.
+
+    :param refused: called for each connection over the limit, which is answered 503 and closed.
+    """
+
+    class Careful(H11Protocol):
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > most:
+                refused()
+                transport.write(FULL)
+                transport.close()
+            else:
+                self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+                self._stop_waiting()
+            elif self._timer is None:
+                self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            self._timer = self.loop.call_later(seconds, self._too_late)
+
+        def _stop_waiting(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _too_late(self) -> None:
+            logger.debug("a connection was closed: no request came in %g s", seconds)
+            self.transport.abort()
+
+    return Careful
+
+
+def possible(wanted: int) -> int:
+    """Connections that can be taken of those ``wanted``, as the system counts open files.
+
+    The limit that this process may raise is raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            logger.warning(
+                "the system allows %d open files, so that at most %d connections are taken",
+                soft,
+                max(1, soft - SPARE),
+            )
+            return max(1, soft - SPARE)
+    return wanted
