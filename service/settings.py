@@ -20,8 +20,9 @@ from pydantic import (
 from bitext.errors import InputError, UnknownNameError, choose_from
 
 PREFIX = "BITEXT_"
-OTHERS = ("BITEXT_DATA",)
-"""Variables with our prefix that are read elsewhere (the folder of measuring data)."""
+OTHERS = ("BITEXT_DATA", "BITEXT_KEY", "BITEXT_PROGRESS", "BITEXT_SERVICE", "BITEXT_TEST_POSTGRES")
+"""Variables with our prefix that are read elsewhere: the folder of measuring data; what the client
+of a service is told; where a command tells how far it is; the server that tests may use."""
 
 
 def _listed(value: object) -> object:
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     threads: PositiveInt = 2  # requests that use a model at the same time
 
     data_dir: Path = Field(default_factory=_user_data)
+    database: Name | None = None  # a URL; default: the file bitext.db in data_dir
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
