@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from bitext import __version__
-from service import errors, openapi
-from service.access.guard import Guard
+from service import errors, middleware, openapi
+from service.access.table import RouteTable
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.routes.page import WEB
 from service.settings import Settings
@@ -38,8 +38,9 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
         lifespan=_lifespan,
         generate_unique_id_function=openapi.operation_id,
     )
-    app.state.service = State(settings, registry)
-    app.add_middleware(Guard, settings=settings)
+    state = app.state.service = State(settings, registry)
+    table = RouteTable([(openapi.VERSION, VERSIONED), ("", TWICE), ("", UNVERSIONED)])
+    middleware.install(app, state, table)
     errors.install(app)
     for router in VERSIONED:
         app.include_router(router, prefix=openapi.VERSION)

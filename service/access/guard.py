@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.table import FILES
-from service.errors import problem
+from service.errors import bug, problem
 from service.observing.record import record_of
 from service.settings import Settings
 
@@ -57,8 +57,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        began = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 _add_headers(MutableHeaders(scope=message), scope)
             await send(message)
 
@@ -72,7 +76,12 @@ class Guard:
             )
             await answer(scope, receive, send_with_headers)
             return
-        await self._app(scope, self._limited(receive, streams), send_with_headers)
+        try:
+            await self._app(scope, self._limited(receive, streams), send_with_headers)
+        except Exception:
+            if not began:  # Starlette's own answer would be without these headers
+                await bug(scope["path"])(scope, receive, send_with_headers)
+            raise
 
     def _check(self, headers: Headers, streams: bool) -> None:
         host = headers.get("host", "")

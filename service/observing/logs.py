@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
@@ -34,11 +34,9 @@ class _Formatter(logging.Formatter):
 
     def formatException(self, ei: _ExcInfo) -> str:
         """Frames and types of ``ei`` and its causes; messages where they may be told."""
-        if self._texts or current() is None or ei[0] is None:
+        if self._texts or current() is None or ei[1] is None:
             return super().formatException(ei)
-        told = traceback.TracebackException(*ei)
-        _hide(told)
-        return "".join(told.format()).rstrip("\n")
+        return "".join(_frames(ei[1]))
 
 
 class TextFormatter(_Formatter):
@@ -92,13 +90,18 @@ def _given(record: logging.LogRecord) -> Mapping[str, Any]:
     return found
 
 
-def _hide(told: traceback.TracebackException | None) -> None:
-    while told is not None:
-        told._str = HIDDEN
-        for inner in getattr(told, "exceptions", None) or ():
-            _hide(inner)
-        _hide(told.__context__)
-        told = told.__cause__
+def _frames(error: BaseException) -> Iterator[str]:
+    """Frames and types of ``error`` and of what led to it, without messages."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _frames(before)
+        yield "\n\nwhich led to\n\n"
+    for inner in getattr(error, "exceptions", ()):  # of a group
+        yield from _frames(inner)
+        yield "\n\none of several in\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__name__}: {HIDDEN}"
 
 
 def _without_keys(line: str) -> str:

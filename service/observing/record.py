@@ -26,12 +26,16 @@ SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 """What a request id of the client's may look like: it gets into headers and logs."""
 
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """One request; filled in while it is answered."""
 
     id: str
     method: str
+    """One of METHODS, or ``other``: what came may be anything."""
     found: Found
     key: str | None = None
     """The id of its key, which is no secret."""

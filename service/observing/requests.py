@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access.table import RouteTable
 from service.observing.logs import FIELDS
 from service.observing.metrics import Metrics
-from service.observing.record import RequestRecord, begin, id_of
+from service.observing.record import METHODS, RequestRecord, begin, id_of
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Observing:
     def _record(self, scope: Scope) -> RequestRecord:
         return RequestRecord(
             id_of(Headers(scope=scope).get(HEADER)),
-            scope["method"],
+            scope["method"] if scope["method"] in METHODS else "other",
             self._table.find(scope["method"], scope["path"]),
             body=bytearray() if self._texts else None,
         )
