@@ -41,6 +41,7 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
     state = app.state.service = State(settings, registry)
     table = RouteTable([(openapi.VERSION, VERSIONED), ("", TWICE), ("", UNVERSIONED)])
     middleware.install(app, state, table)
+    openapi.describe_access(app, table, settings)
     errors.install(app)
     for router in VERSIONED:
         app.include_router(router, prefix=openapi.VERSION)

@@ -18,6 +18,9 @@ from bitext.errors import BitextError, InputError, UnknownNameError, choose_from
 if TYPE_CHECKING:
     from service.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+OPEN_TO_ALL = "no keys are required: whoever reaches %s may use the service; see BITEXT_KEYS"
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 GRACE = 5
 """Seconds that requests may still take after Ctrl-C."""
@@ -113,10 +116,17 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     """Serve until Ctrl-C; raise what kept the model from being loaded."""
     import uvicorn
 
+    from service.access.connections import possible, protocol
+    from service.access.guard import is_local
     from service.app import create_app
+    from service.observing import logs
 
+    logs.use(logs.formatter(settings.log, texts=settings.log_texts))
+    if settings.keys == "off" and not is_local(settings.host):
+        logger.warning(OPEN_TO_ALL, settings.host)
     app = create_app(settings)
     state = app.state.service
+    connections = possible(settings.max_connections)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -131,6 +141,10 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         log_config=None,  # bitext.cli has configured logging
         log_level=logging.getLogger("service").level,
         server_header=False,
+        access_log=False,  # observing/requests.py writes one
+        proxy_headers=False,  # middleware.py reads them, of proxies that are trusted
+        http=protocol(settings.header_seconds, connections, app.state.metrics.connection_refused),
+        ws="none",
         timeout_graceful_shutdown=GRACE,
     )
     # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
@@ -154,14 +168,8 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _is_no_probe(record: logging.LogRecord) -> bool:
-    """False for the lines of those who ask every second whether the service is there."""
-    return not any(f'"GET {path} HTTP' in record.getMessage() for path in ("/health", "/ready"))
-
-
 def _set_log_level(name: str) -> None:
     if name not in LOG_LEVELS:
         raise UnknownNameError(choose_from("log level", name, LOG_LEVELS))
     for logger in ("service", "uvicorn"):
         logging.getLogger(logger).setLevel(name.upper())
-    logging.getLogger("uvicorn.access").addFilter(_is_no_probe)

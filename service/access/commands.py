@@ -19,6 +19,7 @@ DataDir = Annotated[
 Url = Annotated[
     str | None, typer.Option("--database", help="A URL. [default: bitext.db in the data folder]")
 ]
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 SCOPES = ("metrics", "read", "write", "train")
 
 
@@ -49,7 +50,12 @@ def list_keys(database: Url = None, data_dir: DataDir = None) -> None:
     for key in all_keys(_database(database, data_dir)):
         revoked = f"{key.revoked:%Y-%m-%dT%H:%M:%SZ}" if key.revoked else "-"
         print(
-            key.id, key.scope.value, f"{key.created:%Y-%m-%dT%H:%M:%SZ}", revoked, key.name, sep="\t"
+            key.id,
+            key.scope.value,
+            f"{key.created:%Y-%m-%dT%H:%M:%SZ}",
+            revoked,
+            key.name,
+            sep="\t",
         )
 
 

@@ -9,22 +9,18 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bitext.errors import BitextError
 from service.access import scopes
 from service.access.keys import Key, KeyRing
-from service.access.rates import Rates, characters_in, client_of
-from service.errors import kind_of, problem
+from service.access.rates import Rates, Verdict, characters_in, client_of
+from service.errors import DatabaseError, kind_of, problem
 from service.observing.metrics import Metrics
 from service.observing.record import RequestRecord, record_of
-
-FREE = (scopes.Scope.OPEN, scopes.Scope.METRICS)
-"""No rate holds for these: they cost little, and those who ask must not be turned away."""
 
 
 class _Caller(NamedTuple):
     who: str
     """Whose bucket is taken from."""
-    error: HTTPException | None
+    refusal: HTTPException | None
     """Why they may not."""
 
 
@@ -44,38 +40,31 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = record_of(scope)
         try:
-            caller = await self._caller(scope, record)
-        except BitextError as error:
-            kind = kind_of(error)
+            caller = await self._caller(scope, record_of(scope))
+        except DatabaseError as unknown:
+            kind = kind_of(unknown)
             answer = problem(
-                scope["path"],
-                kind.status,
-                str(error),
-                kind=kind,
-                headers={"Retry-After": "1"},
+                scope["path"], kind.status, str(unknown), kind=kind, headers={"Retry-After": "1"}
             )
             await answer(scope, receive, send)
             return
-        demand = record.found.demand
-        headers: dict[str, str] = {}
-        error = caller.error
-        if self._rates.is_on and (demand is None or demand.scope not in FREE):
-            verdict = self._rates.admit(caller.who)
-            headers = verdict.headers
-            if verdict.wait > 0:
-                error = self._too_many(verdict.wait)
-            elif demand is not None and not demand.streams:
-                receive = self._counting(receive, caller.who)
-        sender = _with(headers, send)
-        if error is None:
-            await self._app(scope, receive, sender)
+        verdict = self._verdict(caller, record_of(scope))
+        refusal = self._too_many(verdict.wait) if verdict.wait > 0 else caller.refusal
+        sender = _with(verdict.headers, send)
+        if refusal is not None:
+            answer = problem(
+                scope["path"], refusal.status_code, refusal.detail, headers=refusal.headers
+            )
+            await answer(scope, receive, sender)
             return
-        refusal = problem(
-            scope["path"], error.status_code, str(error.detail), headers=error.headers
-        )
-        await refusal(scope, receive, sender)
+        await self._app(scope, self._counting(receive, caller, record_of(scope)), sender)
+
+    def _verdict(self, caller: _Caller, record: RequestRecord) -> Verdict:
+        demand = record.found.demand
+        if demand is not None and demand.scope in scopes.FREE:
+            return Verdict(0.0, {})
+        return self._rates.admit(caller.who)
 
     async def _caller(self, scope: Scope, record: RequestRecord) -> _Caller:
         address = client_of(scope["client"][0] if scope.get("client") else None)
@@ -98,12 +87,17 @@ class Gate:
         detail = f"too much in a minute; try again in {seconds} s, see the RateLimit header"
         return HTTPException(429, detail, {"Retry-After": str(seconds)})
 
-    def _counting(self, receive: Receive, who: str) -> Receive:
+    def _counting(self, receive: Receive, caller: _Caller, record: RequestRecord) -> Receive:
+        """``receive``, charging the caller for what comes, unless it is a file."""
+        demand = record.found.demand
+        if not self._rates.is_on or (demand is not None and demand.streams):
+            return receive
+
         async def counting() -> Message:
             message = await receive()
             body = message.get("body", b"")
             if body:
-                self._rates.charge(who, characters_in(body))
+                self._rates.charge(caller.who, characters_in(body))
             return message
 
         return counting

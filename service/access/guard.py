@@ -37,7 +37,7 @@ HEADERS = {
 PRIVATE = "no-store"
 """The Cache-Control of answers, which hold someone's text, on the way and in the browser."""
 FILE = "no-cache"
-"""That of the page's files: kept, but asked for again, so that no old script meets a new service."""
+"""That of the page's files: kept, but asked for again, lest an old script meet a new service."""
 ONLY_ENCRYPTED = "max-age=31536000"
 """For a year; said over HTTPS only, where a proxy that is trusted says that it speaks it."""
 
@@ -71,9 +71,7 @@ class Guard:
         try:
             self._check(Headers(scope=scope), streams)
         except HTTPException as error:
-            answer = problem(
-                scope["path"], error.status_code, error.detail, headers=error.headers
-            )
+            answer = problem(scope["path"], error.status_code, error.detail, headers=error.headers)
             await answer(scope, receive, send_with_headers)
             return
         try:

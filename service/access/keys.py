@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from service.access.scopes import Scope
 from service.access.spelling import read_key
-from service.errors import NotReadyError
+from service.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class KeyRing:
     async def find(self, text: str) -> Key | None:
         """The key that ``text`` is, if it is good.
 
-        :raises NotReadyError: if the database has not answered for a minute.
+        :raises DatabaseError: if the database has not answered for a minute.
         """
         spelt = read_key(text)
         if spelt is None:
@@ -105,4 +105,4 @@ class KeyRing:
 
     def _check_age(self) -> None:
         if self._clock() - self._read > LAST:
-            raise NotReadyError("the database with the keys does not answer; try again later")
+            raise DatabaseError("the database with the keys does not answer; try again")

@@ -33,9 +33,7 @@ def make_key(database: Database, name: str, scope: Scope) -> str:
         if _good_of_name(session, name):
             raise InputError(f"there is a key '{name}'; revoke it first, or take another name")
         session.add(
-            KeyRow(
-                id=spelt.id, name=name, scope=scope.value, digest=spelt.digest, created=now()
-            )
+            KeyRow(id=spelt.id, name=name, scope=scope.value, digest=spelt.digest, created=now())
         )
     return text
 

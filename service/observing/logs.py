@@ -22,9 +22,7 @@ FIELDS = "bitext"
 """The attribute of a log record that holds more fields: ``extra={FIELDS: {...}}``."""
 HIDDEN = "message not logged, see BITEXT_LOG_TEXTS"
 
-_ExcInfo = (
-    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-)
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class _Formatter(logging.Formatter):

@@ -186,9 +186,7 @@ class Metrics:
     def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
         return Gauge(name, help, labels, namespace="bitext", registry=self.registry)
 
-    def _histogram(
-        self, name: str, help: str, buckets: Sequence[float], *labels: str
-    ) -> Histogram:
+    def _histogram(self, name: str, help: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(
             name, help, labels, namespace="bitext", registry=self.registry, buckets=buckets
         )
