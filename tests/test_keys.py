@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from bitext.errors import InputError, UnknownNameError
-from service.access import keys as keys_module
 from service.access.keys import FRESH, LAST, Key, KeyRing
 from service.access.scopes import GIVEN, Scope
 from service.access.spelling import KEY, digest_of, new_key, read_key
@@ -232,7 +231,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
         compared.append((len(a), len(b)))
         return a == b
 
-    monkeypatch.setattr(keys_module.hmac, "compare_digest", compare)
+    monkeypatch.setattr("service.access.keys.hmac.compare_digest", compare)
     store = Store()
     ring = store.ring()
     assert find(ring, store.make())

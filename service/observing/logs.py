@@ -41,7 +41,9 @@ class TextFormatter(_Formatter):
     """A line for people, with the id of the request that it was written in."""
 
     def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # another handler's formatter may have left its own
         line = super().format(record)
+        record.exc_text = None
         request = current()
         if request is not None and not hasattr(record, FIELDS):
             line += f" [request {request.id}]"

@@ -100,7 +100,7 @@ def _log(record: RequestRecord, status: int, seconds: float) -> None:
     }
     if record.body:
         told["body"] = record.body.decode("utf-8", "replace")
-    words = [f"{record.method} {record.route} {status} {seconds:.3f} s"]
+    words = [f"{record.method} {record.route or '-'} {status} {seconds:.3f} s"]
     words += [f"{record.pieces} pieces"] if record.pieces else []
     words += [f"key {record.key}"] if record.key else []
     words += [f"request {record.id}"]
