@@ -1,7 +1,8 @@
 """Connections that send nothing, or too slowly, or are too many.
 
-uvicorn waits without end for the first line of a request. Its protocol class can be replaced, and
-this one gives the head of a request a time limit, as other servers do.
+uvicorn waits without end for the first line of a request, and reads without end what a client sends
+after it was answered, such as the rest of a body that was too large. Its protocol class can be
+replaced, and this one sets a limit to both, as other servers do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 SPARE = 256
 """Files that are left for indexes, the database and the log."""
+LINGERING = 8 * 2**20
+"""Bytes that are read, and thrown away, after the answer, so that the client comes to read it."""
+ANSWERED = (h11.DONE, h11.MUST_CLOSE)
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n"
@@ -32,6 +36,7 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
 
     class Careful(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+        _lingering = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -44,17 +49,31 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-                self._stop_waiting()
-            elif self._timer is None:
+            if self._is_lingering():
+                self._lingering += len(data)
+                if self._lingering > LINGERING:
+                    self.transport.abort()
+            elif self.conn.their_state is h11.IDLE and not self.transport.is_closing():
                 self._wait()
+            else:
+                self._stop_waiting()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._is_lingering():
+                self._wait()
+
+        def _is_lingering(self) -> bool:
+            """Whether it was answered while its body still comes."""
+            return self.conn.our_state in ANSWERED and self.conn.their_state is h11.SEND_BODY
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)
 
         def _wait(self) -> None:
-            self._timer = self.loop.call_later(seconds, self._too_late)
+            if self._timer is None:
+                self._timer = self.loop.call_later(seconds, self._too_late)
 
         def _stop_waiting(self) -> None:
             if self._timer is not None:
@@ -62,7 +81,7 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
                 self._timer = None
 
         def _too_late(self) -> None:
-            logger.debug("a connection was closed: no request came in %g s", seconds)
+            logger.debug("a connection was closed: no request came whole in %g s", seconds)
             self.transport.abort()
 
     return Careful
