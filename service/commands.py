@@ -18,9 +18,6 @@ from bitext.errors import BitextError, InputError, UnknownNameError, choose_from
 if TYPE_CHECKING:
     from service.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-OPEN_TO_ALL = "no keys are required: whoever reaches %s may use the service; see BITEXT_KEYS"
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 GRACE = 5
 """Seconds that requests may still take after Ctrl-C."""
@@ -116,17 +113,15 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     """Serve until Ctrl-C; raise what kept the model from being loaded."""
     import uvicorn
 
-    from service.access.connections import possible, protocol
-    from service.access.guard import is_local
+    from service.access.connections import careful
+    from service.access.guard import warn_if_open
     from service.app import create_app
     from service.observing import logs
 
-    logs.use(logs.formatter(settings.log, texts=settings.log_texts))
-    if settings.keys == "off" and not is_local(settings.host):
-        logger.warning(OPEN_TO_ALL, settings.host)
+    logs.begin(settings)
+    warn_if_open(settings)
     app = create_app(settings)
     state = app.state.service
-    connections = possible(settings.max_connections)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,12 +135,8 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         app,
         log_config=None,  # bitext.cli has configured logging
         log_level=logging.getLogger("service").level,
-        server_header=False,
-        access_log=False,  # observing/requests.py writes one
-        proxy_headers=False,  # middleware.py reads them, of proxies that are trusted
-        http=protocol(settings.header_seconds, connections, app.state.metrics.connection_refused),
-        ws="none",
         timeout_graceful_shutdown=GRACE,
+        **careful(settings, app.state.metrics.connection_refused),
     )
     # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
     with suppress(KeyboardInterrupt):

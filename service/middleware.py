@@ -20,6 +20,7 @@ from service.access.keys import KeyRing
 from service.access.rates import Rates
 from service.access.storing import all_keys
 from service.access.table import RouteTable
+from service.observing.jobs import count_jobs
 from service.observing.metrics import Metrics
 from service.observing.requests import HEADER, Observing
 from service.state import State
@@ -58,6 +59,10 @@ def install(app: FastAPI, state: State, table: RouteTable) -> None:
 
 def _metrics(state: State) -> Metrics:
     metrics = Metrics(__version__)
-    metrics.watch(models=state.models.loaded, ready=lambda: state.ready)
+    metrics.watch(
+        models=state.models.loaded,
+        ready=lambda: state.ready,
+        jobs=lambda: count_jobs(state.database),
+    )
     state.events.listeners.append(metrics.heard)
     return metrics

@@ -11,9 +11,12 @@ import asyncio
 import logging
 import resource
 from collections.abc import Callable
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +31,25 @@ FULL = (
 )
 
 
+def careful(settings: Settings, refused: Callable[[], None]) -> dict[str, Any]:
+    """What ``uvicorn.Config`` is told beside the application.
+
+    :param refused: called for each connection over the limit, which is answered 503 and closed.
+    """
+    most = possible(settings.max_connections)
+    return {
+        "http": protocol(settings.header_seconds, most, refused),
+        "ws": "none",
+        "server_header": False,
+        "proxy_headers": False,  # middleware.py reads them, of proxies that are trusted
+        "access_log": False,  # observing/requests.py writes one
+    }
+
+
 def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11Protocol]:
     """A protocol that gives each head ``seconds`` to come, and takes ``most`` connections.
 
-    :param refused: called for each connection over the limit, which is answered 503 and closed.
+    :param refused: called for each connection over the limit.
     """
 
     class Careful(H11Protocol):

@@ -9,6 +9,7 @@ calls us by must be one we know.
 from __future__ import annotations
 
 import ipaddress
+import logging
 
 import anyio
 from fastapi import HTTPException
@@ -19,6 +20,8 @@ from service.access.table import FILES
 from service.errors import bug, problem
 from service.observing.record import record_of
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
@@ -147,6 +150,15 @@ def known_hosts(settings: Settings) -> frozenset[str] | None:
     if not is_local(settings.host):
         return None
     return LOCAL_NAMES | {settings.host.lower()}
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Say so where anyone who reaches the service may use it."""
+    if settings.keys == "off" and not is_local(settings.host):
+        logger.warning(
+            "no keys are required: whoever reaches %s may use the service; see BITEXT_KEYS",
+            settings.host,
+        )
 
 
 def is_local(host: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from service.access.spelling import KEY
 from service.observing.record import current, fields
+from service.settings import Settings
 
 FIELDS = "bitext"
 """The attribute of a log record that holds more fields: ``extra={FIELDS: {...}}``."""
@@ -77,6 +78,11 @@ def formatter(style: str, *, texts: bool) -> logging.Formatter:
     :param texts: whether texts may be logged.
     """
     return {"text": TextFormatter, "json": JsonFormatter}[style](texts=texts)
+
+
+def begin(settings: Settings) -> None:
+    """Let all that this process logs be written as ``settings`` say."""
+    use(formatter(settings.log, texts=settings.log_texts))
 
 
 def use(chosen: logging.Formatter) -> None:
