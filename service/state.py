@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from bitext.errors import BitextError
 from service.batching.events import Events
+from service.database.engine import database_of
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.models import Models
@@ -40,6 +41,7 @@ class State:
         self.models = Models(settings, registry)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
+        self.database = database_of(settings)
         self._copies = anyio.CapacityLimiter(1)
         self.ready = False
         self.failure: Exception | None = None
@@ -88,6 +90,7 @@ class State:
     def _warm_up(self) -> None:
         from bitext.segmentation import segment
 
+        self.database.open()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])
