@@ -36,14 +36,18 @@ class Caller:
         """Whether it has hung up."""
         return self._is_gone
 
+    def check(self) -> None:
+        """:raises HungUpError: if it has hung up."""
+        if self._is_gone:
+            raise HungUpError("the client hung up")
+
     def begin(self, give_up: GiveUp) -> None:
         """Have ``give_up`` called when this caller hangs up.
 
         :raises HungUpError: if it has.
         """
         with self._lock:
-            if self._is_gone:
-                raise HungUpError("the client hung up")
+            self.check()
             self._begun.add(give_up)
 
     def end(self, give_up: GiveUp) -> None:

@@ -19,9 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import torch
-
-from encoders.encoder import Encoder, Read, Reading, Window
+from bitext.errors import InputError
+from encoders.encoder import Encoder, Reading, Window
 from encoders.gathering.callers import CALLER, Caller, HungUpError
 from encoders.gathering.events import (
     DONE,
@@ -29,8 +28,8 @@ from encoders.gathering.events import (
     GONE,
     BatchDone,
     CallDone,
-    Told,
     Tokenised,
+    Told,
     tell_nobody,
 )
 from encoders.gathering.queue import Call, Part, Place, WindowQueue
@@ -46,14 +45,26 @@ class Gatherer:
     They start when the first window comes, and end with :meth:`close`.
 
     :param workers: batches that are computed at the same time.
+    :param most: padded pieces of a batch; ``None`` for what suits the device, where a sentence
+        that is longer is a batch by itself.
     :param told: called with what happens.
+    :raises InputError: if the longest sentence that the model takes has more than ``most`` pieces.
     """
 
-    def __init__(self, encoder: Encoder, *, workers: int = 1, told: Told = tell_nobody) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        workers: int = 1,
+        most: int | None = None,
+        told: Told = tell_nobody,
+    ) -> None:
         self._encoder = encoder
         self._told = told
         self._workers = workers
         cost = encoder.batch_cost
+        if most is not None:
+            cost = cost._replace(most=_enough(most, encoder))
         self._queue = WindowQueue(cost, encoder.framing, pieces=ROUND * workers * cost.most)
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -154,13 +165,14 @@ class Gatherer:
             for _, places in calls:
                 self._compute(places)
             return
-        self._tell_batch(batch, len(calls), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
         first = 0
         for call, places in calls:
             rows = slice(first, first + len(places))
             own = {key: array[rows] for key, array in found[call.reading].items()}
             call.parts.put(([place.window for place in places], own))
             first += len(places)
+        self._tell_batch(batch, len(calls), seconds)
 
     def _tell_batch(self, batch: Sequence[Place], calls: int, seconds: float) -> None:
         lengths = [len(place.window.ids) + self._encoder.framing for place in batch]
@@ -206,6 +218,17 @@ class TimedSplitter(SubwordSplitter):
         pieces = sum(len(one.ids) for one in found)
         self._told(Tokenised(self._model, len(found), pieces, seconds))
         return found
+
+
+def _enough(most: int, encoder: Encoder) -> int:
+    """``most``, if it holds the longest sentence that the model takes."""
+    longest = encoder.max_pieces + encoder.framing
+    if most < longest:
+        raise InputError(
+            f"a batch of {most} pieces does not hold the longest sentence that model "
+            f"'{encoder.name}' takes, of {longest}; allow that many, or set no limit"
+        )
+    return most
 
 
 def _parts(call: Call, windows: int) -> Iterator[Part]:
