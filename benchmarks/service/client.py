@@ -71,9 +71,7 @@ async def load(url: str, bodies: list[bytes], clients: int, seconds: float) -> d
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         await one_client(session, url, turn, Tally(), time.perf_counter() + 1e-3)
         began, cpu = time.perf_counter(), time.process_time()
-        everyone = (
-            one_client(session, url, turn, tally, began + seconds) for _ in range(clients)
-        )
+        everyone = (one_client(session, url, turn, tally, began + seconds) for _ in range(clients))
         await asyncio.gather(*everyone)
         return tally.summary(time.perf_counter() - began, time.process_time() - cpu)
 

@@ -65,9 +65,7 @@ def run_round(
 def report(path: str, results: Results) -> None:
     print(f"\n{path}: requests/s, ms at the median and at 99 %; processors used by server, clients")
     for (name, clients), rounds in sorted(results.items(), key=lambda item: item[0][1]):
-        rate, p50, p99 = (
-            statistics.median(float(one[key]) for one in rounds) for key in SHOWN[:3]
-        )
+        rate, p50, p99 = (statistics.median(float(one[key]) for one in rounds) for key in SHOWN[:3])
         server, client = (
             statistics.median(one[key] / one["seconds"] for one in rounds) for key in SHOWN[3:]
         )
@@ -105,9 +103,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         start = partial(peer_server, options.simalign, "peer_simalign.py")
         tasks["/align"].append(("SimAlign", start, plain))
     if options.sentence_transformers:
-        start = partial(
-            peer_server, options.sentence_transformers, "peer_sentence_transformers.py"
-        )
+        start = partial(peer_server, options.sentence_transformers, "peer_sentence_transformers.py")
         tasks["/v1/embeddings"].append(("sentence-transformers", start, embed))
     for path, servers in tasks.items():
         results: Results = {}

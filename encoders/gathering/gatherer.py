@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+import torch
+
 from bitext.errors import InputError
 from encoders.encoder import Encoder, Reading, Window
 from encoders.gathering.callers import CALLER, Caller, HungUpError
@@ -131,6 +133,8 @@ class Gatherer:
         return True
 
     def _work(self) -> None:
+        if self._workers > 1:
+            torch.set_num_threads(1)
         while batch := self._next():
             try:
                 self._compute(batch)
