@@ -18,12 +18,15 @@ REASONS = {
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
+    429: "As many requests are being worked on, or wait, as may; see Retry-After.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
 VERSION = "/v1"
 """What the paths begin with that a later version may answer in another way."""
 BODY = (400, 413, 415, 422)
 """What any request with a body may meet."""
+MODEL = (429, 503)
+"""What any request that uses a model may meet."""
 
 
 class Problem(BaseModel):

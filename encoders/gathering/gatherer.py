@@ -46,7 +46,8 @@ class Gatherer:
 
     They start when the first window comes, and end with :meth:`close`.
 
-    :param workers: batches that are computed at the same time.
+    :param workers: batches that are computed at the same time, each by one thread of torch: a core
+        does more with a batch of its own than with a share of one. A batch that is alone gets all.
     :param most: padded pieces of a batch; ``None`` for what suits the device, where a sentence
         that is longer is a batch by itself.
     :param told: called with what happens.
@@ -71,6 +72,7 @@ class Gatherer:
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._busy = 0
+        self._cores = threading.local()
         self._is_closed = False
 
     def encoder(self) -> Encoder:
@@ -133,8 +135,6 @@ class Gatherer:
         return True
 
     def _work(self) -> None:
-        if self._workers > 1:
-            torch.set_num_threads(1)
         while batch := self._next():
             try:
                 self._compute(batch)
@@ -150,7 +150,16 @@ class Gatherer:
                     return batch
                 self._change.wait()
             self._busy += 1
-            return batch
+            is_alone = self._busy == 1 and not len(self._queue)
+        if self._workers > 1:
+            self._take_cores(self._workers if is_alone else 1)
+        return batch
+
+    def _take_cores(self, cores: int) -> None:
+        """Let torch compute with so many in this thread: all of them where there is one batch."""
+        if getattr(self._cores, "taken", None) != cores:
+            torch.set_num_threads(cores)
+            self._cores.taken = cores
 
     def _compute(self, batch: Sequence[Place]) -> None:
         """Put ``batch`` through the model and hand everyone their rows."""
