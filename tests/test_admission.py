@@ -18,7 +18,7 @@ from encoders.encoder import Encoder
 from encoders.gathering.events import DONE, FAILED, GONE, BatchDone
 from encoders.registry import ModelRegistry
 from service.app import create_app
-from service.batching.admission import Admission
+from service.batching.admission import FEW, Admission
 from service.batching.cores import available_cores, limit_libraries
 from service.batching.events import Admitted, Done, Event, Events, Refused
 from service.errors import OverloadedError
@@ -98,44 +98,52 @@ def admission(events: list[Event], clock: Clock, requests: int = 3, most: int = 
 
 def test_a_house_is_full_by_requests_or_by_bytes() -> None:
     heard: list[Event] = []
-    house = admission(heard, Clock())
-    visits = [house.enter(10) for _ in range(3)]
-    with pytest.raises(OverloadedError, match=r"3 requests \(30 bytes\) .* in 1 seconds"):
+    house = admission(heard, Clock(), requests=FEW + 1)
+    visits = [house.enter(10) for _ in range(FEW + 1)]
+    with pytest.raises(OverloadedError, match=r"9 requests \(90 bytes\) .* in 1 seconds"):
         house.enter(10)
     house.leave(visits.pop(), DONE)
+    house.leave(visits.pop(), DONE)
     visits.append(house.enter(5000))  # what it holds itself does not count
-    house.leave(visits.pop(0), DONE)
-    with pytest.raises(OverloadedError, match="2 requests"):
+    with pytest.raises(OverloadedError, match="8 requests"):
         house.enter(1)
+    house.leave(visits.pop(0), DONE)
+    house.enter(1)  # a few may be there whatever they weigh
     assert [type(event) for event in heard] == [
-        *[Admitted] * 3, Refused, Done, Admitted, Done, Refused
+        *[Admitted] * 9, Refused, Done, Done, Admitted, Refused, Done, Admitted
     ]  # fmt: skip
-    assert heard[-1] == Refused(size=1, requests=2, bytes=5010, retry_after=1)
+    assert heard[-3] == Refused(size=1, requests=8, bytes=5070, retry_after=1)
+    assert heard[-1] == Admitted(size=1, requests=8, bytes=5061)
 
 
 @pytest.mark.parametrize("size", [1, 999])
 def test_small_and_large_are_let_in_by_the_same_rule(size: int) -> None:
-    house = admission([], Clock(), most=100)
-    house.enter(99)
+    house = admission([], Clock(), requests=100, most=100)
+    for _ in range(FEW):
+        house.enter(12)
     house.enter(size)
+    while size == 1 and len(house) < FEW + 4:  # until there are 100 bytes
+        house.enter(size)
     with pytest.raises(OverloadedError):
         house.enter(size)
 
 
 def test_who_is_refused_hears_when_the_house_will_be_empty() -> None:
     clock = Clock()
-    house = admission([], clock, most=1000)
+    house = admission([], clock, requests=FEW + 1)
     for _ in range(20):  # 100 bytes in 2 seconds, 50 a second
         visit = house.enter(100)
         house.start(visit)
         clock.now += 2
         house.leave(visit, DONE)
         clock.now += 7  # nobody is there: that does not count
-    house.enter(1020)
+    house.enter(1012)
+    for _ in range(FEW - 1):
+        house.enter(1)
     with pytest.raises(OverloadedError) as refused:
         house.enter(1)
-    assert refused.value.retry_after == 21  # 1020 / 50, a whole number above
-    slow = admission([], clock, most=10)
+    assert refused.value.retry_after == 21  # 1019 / 50, a whole number above
+    slow = admission([], clock, requests=1)
     visit = slow.enter(1)
     slow.start(visit)
     clock.now += 1000

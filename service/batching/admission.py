@@ -3,8 +3,9 @@
 Whatever waits longer than its client does is computed for nobody. So a request is admitted while
 what is in the house, waiting or being worked on, is below two bounds: a number of requests, and the
 bytes of their bodies, which are a fair measure of the work there is. What the request itself holds
-does not count: one with a single pair and one with hundreds are let in by the same rule. When the
-house is full, who comes is told when it may be empty, by the rate at which bytes left it lately.
+does not count: one with a single pair and one with hundreds are let in by the same rule. A few are
+let in whatever they weigh, since one that takes minutes holds up nobody who comes after it: they
+take turns (``encoders/gathering/queue.py``). When the house is full, who comes is told when it may be empty, by the rate at which bytes left it lately.
 
 Everything here runs in the event loop; there are no locks.
 """
@@ -23,6 +24,8 @@ from service.errors import OverloadedError
 
 MEMORY = 10.0
 """Seconds after which what was measured counts for a third."""
+FEW = 8
+"""Requests that may be in the house whatever they weigh."""
 LONGEST = 60
 """Seconds that a client is told to wait at most: by then everything may be different."""
 
@@ -61,7 +64,8 @@ class Admission:
     """The door of the house.
 
     :param requests: how many may be in it.
-    :param most: bytes that may be in it. The last that is let in may be above.
+    :param most: bytes that may be in it, if they are of more than ``FEW``. The last that is let in
+        may be above.
     """
 
     def __init__(
@@ -92,7 +96,7 @@ class Admission:
 
         :raises OverloadedError: if the house is full.
         """
-        if len(self._visits) >= self._requests or self._bytes >= self._most:
+        if self._is_full():
             after = self._rate.seconds(self._bytes)
             self._told(Refused(size, len(self._visits), self._bytes, after))
             raise OverloadedError(
@@ -109,6 +113,10 @@ class Admission:
         self._bytes += size
         self._told(Admitted(size, len(self._visits), self._bytes))
         return visit
+
+    def _is_full(self) -> bool:
+        count = len(self._visits)
+        return count >= self._requests or (count >= FEW and self._bytes >= self._most)
 
     def start(self, visit: Visit) -> None:
         """``visit`` has its place to be worked on."""
