@@ -5,7 +5,8 @@ what is in the house, waiting or being worked on, is below two bounds: a number 
 bytes of their bodies, which are a fair measure of the work there is. What the request itself holds
 does not count: one with a single pair and one with hundreds are let in by the same rule. A few are
 let in whatever they weigh, since one that takes minutes holds up nobody who comes after it: they
-take turns (``encoders/gathering/queue.py``). When the house is full, who comes is told when it may be empty, by the rate at which bytes left it lately.
+take turns (``encoders/gathering/queue.py``). When the house is full, who comes is told when it may
+be empty, by the rate at which bytes left it lately.
 
 Everything here runs in the event loop; there are no locks.
 """
