@@ -64,4 +64,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with anyio.create_task_group() as background:
         background.start_soon(app.state.service.warm_up)
         yield
+        await app.state.service.models.close()
         background.cancel_scope.cancel()

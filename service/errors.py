@@ -24,6 +24,7 @@ from bitext.errors import (
     TooLongError,
     UnknownNameError,
 )
+from encoders.gathering.callers import HungUpError
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,14 @@ class ReadOnlyError(BitextError):
 
 class NotReadyError(BitextError):
     """The model is not loaded yet, or could not be."""
+
+
+class OverloadedError(BitextError):
+    """As much is being worked on, or waits, as may; ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Kind(NamedTuple):
@@ -109,6 +118,15 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     ReadOnlyError: Kind(
         "read-only", 403, "Read-only", "The service keeps this index itself; make another one."
+    ),
+    OverloadedError: Kind(
+        "overloaded",
+        429,
+        "Overloaded",
+        "As many requests wait as may; try again after the seconds that Retry-After says.",
+    ),
+    HungUpError: Kind(
+        "hung-up", 499, "Client hung up", "Nobody waits for the answer; the log may show it."
     ),
     BusyError: Kind(
         "busy", 503, "Busy", "Another process is writing to the index; try again in a while."
@@ -179,6 +197,8 @@ async def _bitext_error(request: Request, error: Exception) -> Response:
     kind = kind_of(error)
     passes = isinstance(error, (NotReadyError, BusyError, DatabaseError))
     headers = {"Retry-After": "1"} if passes else None
+    if isinstance(error, OverloadedError):
+        headers = {"Retry-After": str(error.retry_after)}
     return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
 
 

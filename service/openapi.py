@@ -30,6 +30,8 @@ VERSION = "/v1"
 """What the paths begin with that a later version may answer in another way."""
 BODY = (400, 413, 415, 422)
 """What any request with a body may meet."""
+MODEL = (429, 503)
+"""What any request that uses a model may meet."""
 
 
 class Problem(BaseModel):

@@ -78,7 +78,11 @@ class Settings(BaseModel):
     models: Listed = ()  # more that requests may name: folders, or hub names in the local cache
     device: Name = "cpu"
     dtype: Name = "float32"
-    threads: PositiveInt = 2  # requests that use a model at the same time
+    cores: PositiveInt | None = None  # to compute with; default: those this process is given
+    batch_pieces: PositiveInt | None = None  # in a batch; default: what suits the device
+    threads: PositiveInt = 64  # requests that are worked on at the same time
+    max_queue: PositiveInt = 512  # requests that are worked on or wait; beyond: 429
+    max_queue_bytes: PositiveInt = 2**20  # of their bodies together, the last one's not counted
 
     data_dir: Path = Field(default_factory=_user_data)
     database: Name | None = None  # a URL; default: the file bitext.db in data_dir

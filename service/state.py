@@ -12,6 +12,7 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.disconnects import REQUEST
 from service.batching.events import Events
 from service.database.engine import database_of
 from service.errors import NotReadyError
@@ -38,7 +39,7 @@ class State:
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
         self.events = Events()
-        self.models = Models(settings, registry)
+        self.models = Models(settings, registry, self.events)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self.database = database_of(settings)
@@ -99,7 +100,8 @@ class State:
             keep_sample(self.indexes.folder / SAMPLE, encoder)
 
 
-def _state(request: Request) -> State:
+async def _state(request: Request) -> State:
+    REQUEST.set(request)  # whose client may hang up; see Models.run
     state: State = request.app.state.service
     return state
 
