@@ -50,6 +50,14 @@ class UnknownSnapshotError(UnknownNameError):
     """A snapshot that is not there."""
 
 
+class UnknownJobError(UnknownNameError):
+    """A job that is not there, or has no such artefact."""
+
+
+class UnknownUploadError(UnknownNameError):
+    """An upload that is not there."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
@@ -79,6 +87,12 @@ KINDS: dict[type[BitextError], Kind] = {
         404,
         "Unknown snapshot",
         "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
+    ),
+    UnknownJobError: Kind(
+        "unknown-job", 404, "Unknown job", "There is no such job, or it has no such artefact."
+    ),
+    UnknownUploadError: Kind(
+        "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
     ),
     UnknownNameError: Kind(
         "unknown-name",
