@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,21 +28,23 @@ Settings = TypeVar("Settings", bound=Strict)
 
 
 def read_toml(path: str | Path, kind: type[Settings]) -> Settings:
-    """Read a settings file.
+    """Read a settings file: TOML, or JSON with the same keys where its name ends in ``.json``.
 
-    :raises InputError: if the file is missing, is not TOML, or has a key or value that is not
+    :raises InputError: if the file is missing, is not TOML or JSON, or has a key or value that is not
         allowed; the sentence names the file and the key.
     """
+    is_json = Path(path).suffix == ".json"
     try:
         text = Path(path).read_text(encoding="utf-8")
-        settings: dict[str, Any] = tomllib.loads(text)
+        settings: dict[str, Any] = json.loads(text) if is_json else tomllib.loads(text)
         return kind.model_validate(settings)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, kind)}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise InputError(f"{path}: not a TOML file: {error}") from None
+    except ValueError as error:  # not UTF-8, or neither
+        kind_of_file = "JSON" if is_json else "TOML"
+        raise InputError(f"{path}: not a {kind_of_file} file: {error}") from None
 
 
 def describe(error: ValidationError, kind: type[BaseModel]) -> str:

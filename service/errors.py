@@ -225,10 +225,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         place = f"at character {first['loc'][-1] + 1}"
         return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
+    return problem(path, 422, sentence_of(first) + more, kind=KINDS[InputError])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence_of(error: Mapping[str, Any]) -> str:
     """What is wrong with which field.
 
     Example: ``field 'pairs.0.source': expected a text or a list of words, got 3``
