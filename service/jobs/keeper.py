@@ -39,13 +39,17 @@ def main(lock: str, patience: float, command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # the worker decides; the command has its own
     orders = Orders(patience)
-    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     while not _locked(file):
         orders.wait()
         if orders.kill or orders.interrupt:
             return SIGNALLED + signal.SIGKILL
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+        pass_fds=[file],  # the lock is free when all of them are gone
     )
     interrupted = False
     while not _has_ended(child.pid):

@@ -9,7 +9,8 @@ them never have the same row.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ from sqlalchemy.orm import Session
 from bitext.errors import MismatchError, TooLargeError
 from service.database.engine import Database
 from service.database.tables import now
-from service.errors import UnknownJobError
-from service.jobs.tables import ACTIVE, ENDED, InputRow, JobRow, UploadRow
+from service.errors import UnknownJobError, UnknownUploadError
+from service.jobs.tables import ACTIVE, ENDED, InputRow, JobRow
 
 Progress = dict[str, Any]
 
@@ -67,8 +68,9 @@ class Queue:
         :param uploads: which ones it reads; they stay while it may run.
         :param limit: of jobs that wait or run.
         :raises TooLargeError: if there are as many.
+        :raises UnknownUploadError: if an upload was removed meanwhile.
         """
-        with self._database.write() as session:
+        with _refusing_gone_uploads(), self._database.write() as session:
             self._check_room(session, limit)
             row = JobRow(
                 id=secrets.token_hex(8), kind=kind, name=name, settings=settings, gpu=gpu,
@@ -272,10 +274,12 @@ class Queue:
         return _moment(session) + self._lease
 
 
-def uploads_of(session: Session, job: str) -> Sequence[UploadRow]:
-    """The uploads that a job reads."""
-    query = select(UploadRow).join(InputRow, InputRow.upload == UploadRow.id)
-    return session.scalars(query.where(InputRow.job == job)).all()
+@contextmanager
+def _refusing_gone_uploads() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise UnknownUploadError("an upload that the job names was just removed") from None
 
 
 def _is_of(claim: Claim) -> ColumnElement[bool]:

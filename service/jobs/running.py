@@ -23,7 +23,8 @@ from service.jobs.queueing import Claim, LostError, Queue
 from service.jobs.rate import RateMeter
 from service.jobs.tables import JobRow, UploadRow
 from service.jobs.work import Work
-from service.settings import PREFIX, Settings
+from service.settings import Settings
+from service.sources import PREFIX
 
 logger = logging.getLogger(__name__)
 
