@@ -62,7 +62,7 @@ class Settings(BaseModel):
     input_dir: Path | None = None  # files that jobs may read; none given: uploads only
 
     worker_jobs: PositiveInt = 1  # at the same time, besides one on the GPU
-    worker_lease: float = Field(30.0, ge=3)  # seconds after which a silent worker's job is free
+    worker_lease: float = Field(60.0, ge=3)  # seconds after which a silent worker's job is free
     max_crashes: PositiveInt = 5  # of its worker or process, after which a job has failed
     max_jobs: PositiveInt = 100  # that wait or run
     max_upload_bytes: PositiveInt = 2 * 2**30

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bitext.errors import MismatchError, TooLargeError
 from service.database.engine import Database
-from service.database.tables import now
+from service.database.tables import Moment, now
 from service.errors import UnknownJobError, UnknownUploadError
 from service.jobs.tables import ACTIVE, ENDED, InputRow, JobRow
 
@@ -237,7 +237,7 @@ class Queue:
                 worker=worker,
                 lease=self._later(session),
                 attempts=JobRow.attempts + 1,
-                started=func.coalesce(JobRow.started, now()),
+                started=func.coalesce(JobRow.started, literal(now(), Moment())),
                 version=JobRow.version + 1,
             )
             .returning(JobRow)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.database.engine import Database
+from service.jobs.kinds import KINDS, kind_named
 from service.jobs.queueing import Queue
 from service.jobs.running import Run
 from service.settings import Settings
@@ -49,6 +50,8 @@ class Worker:
         :param until_idle: or until there is nothing to do.
         """
         self._database.open()
+        for kind in KINDS:
+            kind_named(kind)  # imported now: whoever has a job must not be away for long
         logger.info("worker %s waits for jobs", self.name)
         while True:
             stopping = self._stopping.is_set()

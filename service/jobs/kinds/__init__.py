@@ -28,7 +28,11 @@ class Kind(Protocol):
     """What a module of this package has."""
 
     Settings: type[BaseModel]
+    """Enough to make commands of settings that were looked at before."""
     ARTEFACTS: dict[str, str]
+
+    def whole(self) -> type[BaseModel]:
+        """All that may be set."""
 
     def steps(self, settings: Any, work: Work) -> list[Command]: ...
 
@@ -53,11 +57,12 @@ def plan(kind: str, settings: dict[str, Any], work: Work) -> Plan:
     :raises BitextError: if the settings are not what they should be; the sentence names the field.
     """
     found = kind_named(kind)
+    schema = found.whole() if work.is_trial else found.Settings
     try:
         # As JSON, where a list may be a tuple, and a number is never made of a text.
-        read = found.Settings.model_validate_json(json.dumps(settings), strict=True)
+        read = schema.model_validate_json(json.dumps(settings), strict=True)
     except ValidationError as error:
-        raise InputError(_told(error, found.Settings)) from None
+        raise InputError(_told(error, schema)) from None
     device = str(getattr(read, "device", "cpu"))
     return Plan(found.steps(read, work), gpu=device.startswith("cuda"))
 

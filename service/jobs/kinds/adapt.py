@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
-from encoders.training.adaptation import Adaptation
 from service.jobs.kinds.fields import Device, Model
 from service.jobs.work import Work
 
@@ -18,23 +17,22 @@ ARTEFACTS = {
 GOLD = ("src", "tgt", "gold")
 
 
-class Settings(Adaptation):
-    """The keys of the file of `bitext adapt`, and these.
+class Settings(BaseModel):
+    """What there is besides the recipe, which was looked at when the job was submitted.
 
-    Files are named one by one. Gold is `input:stem`, or an object of src, tgt and gold.
+    To look at it again would take torch, and a worker has no time to wait for that.
     """
 
-    gold: list[Any] = Field([])
+    model_config = ConfigDict(extra="allow")
+
     model: Model = None
     device: Device = "cpu"
 
-    @model_validator(mode="after")
-    def _names_gold(self) -> Settings:
-        for one in self.gold:
-            names = one.values() if isinstance(one, dict) else [one]
-            if not all(isinstance(name, str) for name in names):
-                raise ValueError("gold: expected 'input:stem', or objects of src, tgt and gold")
-        return self
+
+def whole() -> type[BaseModel]:
+    from service.jobs.kinds.adaptation import AdaptSettings
+
+    return AdaptSettings
 
 
 def steps(settings: Settings, work: Work) -> list[list[str]]:

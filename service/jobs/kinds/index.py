@@ -40,6 +40,10 @@ class Settings(Body):
     too_long: TooLongField = "error"
 
 
+def whole() -> type[Settings]:
+    return Settings
+
+
 def steps(settings: Settings, work: Work) -> list[list[str]]:
     place = _place(settings, work)
     built = work.folder / "built"

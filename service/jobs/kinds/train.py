@@ -27,6 +27,10 @@ class Settings(TrainConfig):
     )
 
 
+def whole() -> type[Settings]:
+    return Settings
+
+
 def steps(settings: Settings, work: Work) -> list[list[str]]:
     config = settings.model_dump(exclude={"device", "publish"}, exclude_unset=True, mode="json")
     _resolve(config, settings, work)
