@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -106,8 +106,9 @@ class Queue:
                 query = query.where(JobRow.kind == kind)
             if after is not None:
                 last = _found(session, after)
-                place = tuple_(JobRow.created, JobRow.id)
-                query = query.where(place < tuple_(last.created, last.id))
+                earlier = JobRow.created < last.created
+                as_early = and_(JobRow.created == last.created, JobRow.id < last.id)
+                query = query.where(or_(earlier, as_early))
             return session.scalars(query).all()
 
     def cancel(self, id: str) -> JobRow:
