@@ -131,7 +131,7 @@ class Run:
                     sys.executable, "-I", keeper.__file__, str(self._folder / "lock"),
                     str(patience), "--", sys.executable, "-m", *command,
                 ],
-                cwd=self._folder, env=self._environment(), stdin=subprocess.PIPE,
+                cwd=self._folder, env=self._environment(), stdin=subprocess.PIPE, bufsize=0,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._say(f"alive {self._claimed}")

@@ -70,8 +70,9 @@ def plan(kind: str, settings: dict[str, Any], work: Work) -> Plan:
 def _told(error: ValidationError, settings: type[BaseModel]) -> str:
     first = error.errors()[0]
     if first["type"] in ("extra_forbidden", "value_error"):  # it knows what is allowed
-        key, _, rest = describe(error, settings).rpartition(": ")
-        return f"field 'settings{'.' if key else ''}{key}': {rest}"
+        key = ".".join(map(str, first["loc"]))
+        sentence = describe(error, settings).removeprefix(f"{key}: ")
+        return f"field 'settings{'.' if key else ''}{key}': {sentence}"
     return sentence_of({**first, "loc": ("body", "settings", *first["loc"])})
 
 
