@@ -73,6 +73,7 @@ class Run:
             self._say("kill")
             if self._process is not None:
                 self._process.wait()
+                self._forget(self._process)
             self.is_over = True
 
     def _tick(self) -> None:
@@ -81,11 +82,16 @@ class Run:
         if self._process is None:
             self._go_on()
         elif (code := self._process.poll()) is not None:
-            self._process.stdin.close()  # type: ignore[union-attr]
-            self._process = None
+            self._forget(self._process)
             self._after(code)
         elif time.monotonic() > self._deadline:
             self._say("kill")
+
+    def _forget(self, process: subprocess.Popen[bytes]) -> None:
+        """It has ended."""
+        assert process.stdin is not None
+        process.stdin.close()
+        self._process = None
 
     # --- commands
 
