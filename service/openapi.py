@@ -18,13 +18,14 @@ REASONS = {
     400: "The body is not JSON in UTF-8.",
     401: "No key, or one that is not good (only where keys are required).",
     403: "The service keeps this index itself.",
-    404: "There is no such index, sentence or snapshot.",
+    404: "There is no such index, sentence, snapshot, job or upload.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
     429: "Too much at once, or in a minute; Retry-After says when to come again.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
+    507: "The disk of the service is full.",
 }
 VERSION = "/v1"
 """What the paths begin with that a later version may answer in another way."""

@@ -8,6 +8,7 @@ from service.routes import (
     embeddings,
     health,
     indexes,
+    jobs,
     methods,
     metrics,
     mine,
@@ -17,6 +18,7 @@ from service.routes import (
     search,
     sentences,
     snapshots,
+    uploads,
 )
 
 VERSIONED = (
@@ -30,6 +32,8 @@ VERSIONED = (
     search.router,
     snapshots.router,
     models.router,
+    jobs.router,
+    uploads.router,
 )
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
