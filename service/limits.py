@@ -46,6 +46,11 @@ def check_cells(cells: int, methods: int, settings: Settings, *, detail: bool) -
     _check(f"{cells * methods} cells, words by words{of},", cells * methods, "max_cells", settings)
 
 
+def check_spans(count: int, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many spans, answers, tags or elements to carry."""
+    _check(f"{count} spans to carry over", count, "max_spans", settings)
+
+
 def check_queries(queries: Sequence[str], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many queries, or one is too long."""
     _check_texts("queries", "query", queries, "max_queries", settings)

@@ -68,6 +68,7 @@ class Settings(BaseModel):
     max_pairs: PositiveInt = 256  # in one request
     max_cells: PositiveInt = 1_000_000  # words by words, of all pairs and methods of a request
     max_detail_cells: PositiveInt = 250_000  # words by words, of all pairs asked for in detail
+    max_spans: PositiveInt = 256  # to carry over, of all pairs of a request
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
     max_inputs: PositiveInt = 2_048  # texts to embed in one request
