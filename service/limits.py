@@ -9,7 +9,8 @@ from service.schemas.align import Pair
 from service.schemas.mining import MineRequest
 from service.schemas.search import SearchRequest
 from service.schemas.sentences import NewSentence
-from service.settings import PREFIX, Settings
+from service.settings import Settings
+from service.sources import PREFIX
 
 PAGE = 100
 """Sentences on a page whose size was not asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.aligning import align as align_in
 from service.limits import check_pairs
 from service.openapi import BODY, problems
@@ -19,6 +20,7 @@ router = APIRouter(tags=["align"])
     responses=problems(*BODY, 503),
     summary="Align words",
 )
+@needs(Scope.READ)
 async def align(request: AlignRequest, state: StateOf) -> AlignResponse:
     """Align the words of one sentence pair or of many.
 

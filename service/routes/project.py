@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.limits import check_pairs
 from service.openapi import BODY, problems
 from service.projecting import project_pairs
@@ -19,6 +20,7 @@ router = APIRouter(tags=["align"])
     responses=problems(*BODY, 503),
     summary="Carry labels over",
 )
+@needs(Scope.READ)
 async def project(request: ProjectRequest, state: StateOf) -> ProjectResponse:
     """Carry `spans`, `tags`, `answers` or inline `markup` of sentences over to translations.
 
