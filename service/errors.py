@@ -50,6 +50,10 @@ class UnknownSnapshotError(UnknownNameError):
     """A snapshot that is not there."""
 
 
+class NoTranslationModelError(UnknownNameError):
+    """Something to translate, where there is no translation model at all."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
@@ -79,6 +83,13 @@ KINDS: dict[type[BitextError], Kind] = {
         404,
         "Unknown snapshot",
         "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
+    ),
+    NoTranslationModelError: Kind(
+        "no-translation-model",
+        404,
+        "No translation model",
+        "Train one with 'bitext train', or export one with 'bitext export', and put its folder "
+        "where the detail says.",
     ),
     UnknownNameError: Kind(
         "unknown-name",

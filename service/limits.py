@@ -88,6 +88,15 @@ def check_inputs(texts: Sequence[str], settings: Settings) -> None:
     _check_texts("input", "text", texts, "max_inputs", settings, some="texts")
 
 
+def check_translated(texts: Sequence[str], beams: int, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many texts to translate at once, or one is too long.
+
+    :param beams: hypotheses that are looked at at once, for each text.
+    """
+    _check_texts("texts", "text", texts, "max_texts", settings)
+    _check(f"{beams} beams", beams, "max_beams", settings)
+
+
 def check_mined(request: MineRequest, settings: Settings) -> None:
     """:raises TooLargeError: if there are too many sentences to mine, or one is too long."""
     check_k(request.k, settings)

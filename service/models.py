@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from bitext.errors import UnknownNameError, choose_from
 from service.settings import Settings
+from service.translators import Translators
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -29,6 +30,7 @@ class Models:
         self._registry = registry
         self._limiter = anyio.CapacityLimiter(settings.threads)
         self._lock = threading.Lock()
+        self.translators = Translators(settings, lambda: self._shared().shelf)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +62,8 @@ class Models:
     def _shared(self) -> ModelRegistry:
         with self._lock:
             if self._registry is None:
-                from encoders.registry import default_registry
+                from encoders.registry import ModelRegistry, default_registry
 
-                self._registry = default_registry()
+                limit = self._settings.max_model_bytes
+                self._registry = ModelRegistry(memory_limit=limit) if limit else default_registry()
         return self._registry

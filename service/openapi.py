@@ -13,7 +13,7 @@ from service.errors import MEDIA_TYPE
 REASONS = {
     400: "The body is not JSON in UTF-8.",
     403: "The service keeps this index itself.",
-    404: "There is no such index, sentence or snapshot.",
+    404: "There is no such index, sentence or snapshot, or no translation model at all.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",

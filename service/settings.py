@@ -28,6 +28,20 @@ def _listed(value: object) -> object:
     return value
 
 
+def _named(value: object) -> object:
+    """``"en-de=/models/a, owner/model"`` -> by name; a model without a name has its own."""
+    items = _listed(value)
+    if not isinstance(items, list | tuple):
+        return value
+    pairs = [item.partition("=") for item in items if isinstance(item, str)]
+    if len(pairs) < len(items):
+        return value
+    named = {name.strip(): model.strip() if equals else name for name, equals, model in pairs}
+    if len(named) < len(pairs):
+        raise ValueError("two models have the same name")
+    return named
+
+
 def _user_data() -> Path:
     """Where programs keep a user's data (XDG base directories)."""
     given = Path(os.environ.get("XDG_DATA_HOME", ""))
@@ -37,6 +51,7 @@ def _user_data() -> Path:
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Listed = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+Named = Annotated[dict[Name, Name], BeforeValidator(_named)]
 
 
 class Settings(BaseModel):
@@ -50,9 +65,11 @@ class Settings(BaseModel):
 
     model: Name = "bundled"  # used where a request names none, and loaded at the start
     models: Listed = ()  # more that requests may name: folders, or hub names in the local cache
+    translation_models: Named = Field(default_factory=dict)  # NAME=FOLDER, or a hub name
     device: Name = "cpu"
     dtype: Name = "float32"
     threads: PositiveInt = 2  # requests that use a model at the same time
+    max_model_bytes: PositiveInt | None = None  # of all models in memory; none: no limit
 
     data_dir: Path = Field(default_factory=_user_data)
     database: Name | None = None  # a URL; default: the file bitext.db in data_dir
@@ -69,6 +86,8 @@ class Settings(BaseModel):
     max_spans: PositiveInt = 256  # to carry over, of all pairs of a request
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
+    max_texts: PositiveInt = 256  # to translate in one request
+    max_beams: PositiveInt = 16  # beams or samples of each text to translate
     max_inputs: PositiveInt = 2_048  # texts to embed in one request
     max_mine_sentences: PositiveInt = 2_000  # on one side of one request
     max_sentences: PositiveInt = 10_000  # added, or deleted by id, by one request
@@ -86,6 +105,11 @@ class Settings(BaseModel):
     def snapshots(self) -> Path:
         """The folder that holds one folder an index, which holds its snapshots."""
         return (self.snapshot_dir or self.data_dir / "snapshots").expanduser()
+
+    @property
+    def translation_dir(self) -> Path:
+        """The folder that holds one folder a translation model, beside those named by hand."""
+        return (self.data_dir / "translation-models").expanduser()
 
     @property
     def model_names(self) -> tuple[str, ...]:

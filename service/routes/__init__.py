@@ -17,12 +17,14 @@ from service.routes import (
     search,
     sentences,
     snapshots,
+    translate,
 )
 
 VERSIONED = (
     align.router,
     methods.router,
     project.router,
+    translate.router,
     retrieve.router,
     embeddings.router,
     mine.router,
