@@ -50,6 +50,13 @@ class Models:
         settings = self._settings
         return self._shared().encoder(name, dtype=settings.dtype, device=settings.device)
 
+    def release(self, name: str) -> bool:
+        """Let go of the model ``name``; whether it was in memory.
+
+        What is being computed with it is finished first; who asks for it again loads it again.
+        """
+        return bool(self._shared().evict(name))
+
     def loaded(self) -> list[LoadedModel]:
         """What is in memory now."""
         return self._registry.loaded() if self._registry is not None else []

@@ -8,6 +8,7 @@ from service.routes import (
     embeddings,
     health,
     indexes,
+    info,
     methods,
     mine,
     models,
@@ -37,5 +38,6 @@ VERSIONED = (
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
+    info.router,
     page.router,
 )
