@@ -20,6 +20,20 @@ REASONS = {
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
+TAGS = {
+    "align": "Links between the words of sentence pairs, and labels carried over them.",
+    "translate": "Texts of one language in another, by the translation models there are.",
+    "retrieve": "The sentences that mean the same: in an index, and between two lists.",
+    "embeddings": "Vectors of texts, for clients made for OpenAI's interface.",
+    "indexes": "Named collections of sentences to search, and their sentences.",
+    "snapshots": "Copies of an index as of one moment.",
+    "jobs": "What takes long, done by a worker: mining, indexing, adaptation, training.",
+    "uploads": "Files for jobs to read.",
+    "models": "The models that requests may name, and what is in memory.",
+    "health": "Whether the service lives, whether it can work, and what it is.",
+    "metrics": "Figures for Prometheus.",
+}
+"""What the operations of a tag are about, in the order to show them in."""
 VERSION = "/v1"
 """What the paths begin with that a later version may answer in another way."""
 BODY = (400, 413, 415, 422)

@@ -97,7 +97,9 @@ class ProjectRequest(AlignSettings):
     spans: SpansField = None
     tags: TagsField = None
     answers: AnswersField = None
-    pairs: ProjectPairs | None = None
+    pairs: ProjectPairs | None = Field(
+        None, description="Instead of one pair, several: objects with what one has."
+    )
     markup: Literal["xml", "html"] | None = Field(
         None, description="The sources are texts with such tags, which are what is carried over."
     )

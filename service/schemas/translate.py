@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.schemas.align import AlignedPair
 from service.schemas.fields import LARGEST_ID, Body, ModelName, Short, Text, Texts
 
-Code = Annotated[Short, Field(description="As the model knows it, such as en or eng_Latn.")]
-
 
 class TranslateRequest(Body):
     """One text (`text`) or many (`texts`), and how hypotheses are searched for.
@@ -48,8 +46,10 @@ class TranslateRequest(Body):
         Short | None,
         Field(description="A translation model of /v1/models; none: the one that translates so."),
     ] = None
-    source_lang: Code | None = None
-    target_lang: Code | None = None
+    source_lang: Short | None = Field(
+        None, description="As the model knows it, such as en; none: its only one."
+    )
+    target_lang: Short | None = Field(None, description="The same, for what is written.")
     beam_size: int = Field(5, ge=1, le=LARGEST_ID, description="1 is greedy search.")
     length_penalty: float = Field(
         1.0, ge=-10, le=10, description="Scores are divided by the length to this power."
