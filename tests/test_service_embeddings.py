@@ -150,7 +150,7 @@ def test_centring_takes_away_what_a_language_has_in_common(serve: Serve, encoder
             422,
             "field 'languages': expected one for each of the 1 texts, got 0",
         ),
-        ({"input": "a", "stream": True}, 422, "unknown field 'stream'; choose one of: dimensions"),
+        ({"input": "a", "stream": True}, 422, "unknown field 'stream'; choose one of: centring, d"),
     ],
 )
 def test_what_is_refused_is_named(
