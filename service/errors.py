@@ -59,6 +59,10 @@ class UnknownUploadError(UnknownNameError):
     """An upload that is not there."""
 
 
+class NoTranslationModelError(UnknownNameError):
+    """Something to translate, where there is no translation model at all."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
@@ -102,6 +106,13 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     UnknownUploadError: Kind(
         "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
+    ),
+    NoTranslationModelError: Kind(
+        "no-translation-model",
+        404,
+        "No translation model",
+        "Train one with 'bitext train', or export one with 'bitext export', and put its folder "
+        "where the detail says.",
     ),
     UnknownNameError: Kind(
         "unknown-name",

@@ -48,6 +48,7 @@ class State:
         self.uploads = Uploads(settings, self.database)
         self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
+        self._aside = anyio.CapacityLimiter(4)
         self.ready = False
         self.failure: Exception | None = None
 
@@ -76,6 +77,11 @@ class State:
             raise NotReadyError(f"model '{self.settings.model}' is being loaded")
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
+
+    async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function``, which computes nothing with a model, in a thread; a few at once."""
+        call = functools.partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._aside)
 
     async def copying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function``, which copies a whole index, in a thread; one at a time, others wait

@@ -9,21 +9,26 @@ from service.routes import (
     health,
     indexes,
     jobs,
+    info,
     methods,
     metrics,
     mine,
     models,
     page,
+    project,
     retrieve,
     search,
     sentences,
     snapshots,
     uploads,
+    translate,
 )
 
 VERSIONED = (
     align.router,
     methods.router,
+    project.router,
+    translate.router,
     retrieve.router,
     embeddings.router,
     mine.router,
@@ -39,5 +44,6 @@ TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
     metrics.router,
+    info.router,
     page.router,
 )

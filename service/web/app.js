@@ -26,9 +26,9 @@ async function waitUntilReady() {
 }
 
 async function sayWhatIsLoaded() {
-  const { default: name, loaded } = await ask("v1/models");
-  const model = loaded.find((one) => one.name === name);
-  const size = model ? ` · ${model.layers} layer${model.layers === 1 ? "" : "s"} × ${model.dim} · ${Math.round(model.bytes / 1e6)} MB` : "";
+  const { default: name, models } = await ask("v1/models");
+  const model = models.find((one) => one.name === name);
+  const size = model?.loaded ? ` · ${model.layers} layer${model.layers === 1 ? "" : "s"} × ${model.dim} · ${Math.round(model.bytes / 1e6)} MB` : "";
   say("ready", `model ${name.split("/").pop()}${size}`);
 }
 
