@@ -48,20 +48,25 @@ def serve(
     sample: Annotated[
         bool | None, typer.Option(help="Keep an index of the sample corpus. [default: sample]")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings. [default: none]")
+    ] = None,
     log_level: Annotated[
         str, typer.Option(help="critical, error, warning, info or debug.")
     ] = "info",
 ) -> None:
     """Answer over HTTP, with a page to try it at the address that is printed.
 
-    Every option, and all limits, can also be set by a variable: --port is BITEXT_PORT. Options come
-    before variables. Ctrl-C stops the service.
+    Every option, and all limits, can also be set by a variable, --port by BITEXT_PORT, and in a
+    file, by port = 8000. Options come before variables, and these before the file. Ctrl-C stops the
+    service.
     """
     from service.settings import Settings
 
     _set_log_level(log_level)
     settings = Settings.load(
         os.environ,
+        config,
         host=host,
         port=port,
         model=model,

@@ -9,7 +9,8 @@ from service.schemas.align import Pair
 from service.schemas.mining import MineRequest
 from service.schemas.search import SearchRequest
 from service.schemas.sentences import NewSentence
-from service.settings import PREFIX, Settings
+from service.settings import Settings
+from service.sources import PREFIX
 
 PAGE = 100
 """Sentences on a page whose size was not asked for."""
@@ -44,6 +45,11 @@ def check_cells(cells: int, methods: int, settings: Settings, *, detail: bool) -
         _check(what, cells, "max_detail_cells", settings)
     of = f" of {methods} methods" if methods > 1 else ""
     _check(f"{cells * methods} cells, words by words{of},", cells * methods, "max_cells", settings)
+
+
+def check_spans(count: int, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many spans, answers, tags or elements to carry."""
+    _check(f"{count} spans to carry over", count, "max_spans", settings)
 
 
 def check_queries(queries: Sequence[str], settings: Settings) -> None:

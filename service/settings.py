@@ -1,4 +1,4 @@
-"""Settings of the service: defaults, then ``BITEXT_*`` variables, then command-line options."""
+"""Settings of the service. Options come before variables, these before the file, then defaults."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from pydantic import (
     ValidationError,
 )
 
-from bitext.errors import InputError, UnknownNameError, choose_from
-
-PREFIX = "BITEXT_"
-OTHERS = ("BITEXT_DATA",)
-"""Variables with our prefix that are read elsewhere (the folder of measuring data)."""
+from bitext.errors import InputError
+from service.sources import gather
 
 
 def _listed(value: object) -> object:
@@ -58,6 +55,7 @@ class Settings(BaseModel):
     threads: PositiveInt = 2  # requests that use a model at the same time
 
     data_dir: Path = Field(default_factory=_user_data)
+    database: Name | None = None  # a URL; default: the file bitext.db in data_dir
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
@@ -68,6 +66,7 @@ class Settings(BaseModel):
     max_pairs: PositiveInt = 256  # in one request
     max_cells: PositiveInt = 1_000_000  # words by words, of all pairs and methods of a request
     max_detail_cells: PositiveInt = 250_000  # words by words, of all pairs asked for in detail
+    max_spans: PositiveInt = 256  # to carry over, of all pairs of a request
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
     max_inputs: PositiveInt = 2_048  # texts to embed in one request
@@ -94,24 +93,24 @@ class Settings(BaseModel):
         return tuple(dict.fromkeys([self.model, *self.models]))
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], **options: Any) -> Settings:
-        """Read ``BITEXT_*`` variables; ``options`` that are not ``None`` come before them.
+    def load(
+        cls, environ: Mapping[str, str], config: str | Path | None = None, **options: Any
+    ) -> Settings:
+        """Read options that are not ``None``, ``BITEXT_*`` variables, and a TOML file.
 
-        :raises UnknownNameError: if a variable with our prefix means nothing here.
-        :raises InputError: if a value is not of its kind, naming the variable or option.
+        :param config: the file; by default the one that ``BITEXT_CONFIG`` names, if it does.
+        :raises UnknownNameError: if a variable with our prefix, or a key of the file, means
+            nothing here.
+        :raises InputError: if a value is not of its kind, naming the variable, key or option.
         """
-        names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
-        ours = {key: value for key, value in environ.items() if key.startswith(PREFIX)}
-        for key in set(ours) - set(names) - set(OTHERS):
-            raise UnknownNameError(choose_from("variable", key, names))
-        values: dict[str, Any] = {names[key]: ours[key] for key in ours if key in names}
-        given = {field: value for field, value in options.items() if value is not None}
+        given = gather(cls.model_fields, environ, config, options)
         try:
-            return cls(**{**values, **given})
+            return cls(**{field: value for field, (value, _) in given.items()})
         except ValidationError as error:
             first = error.errors()[0]
-            field = str(first["loc"][0])
-            option = f"--{field.replace('_', '-')} "
-            where = option if field in given else f"{PREFIX}{field.upper()}="
-            message = first["msg"][0].lower() + first["msg"][1:]
+            message = first["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            if not first["loc"]:  # of several settings together
+                raise InputError(message) from None
+            where = given[str(first["loc"][0])].where
             raise InputError(f"{where}{first['input']!r}: {message}") from None

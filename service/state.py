@@ -12,6 +12,8 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.events import Events
+from service.database.engine import database_of
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.models import Models
@@ -35,9 +37,11 @@ class State:
 
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
+        self.events = Events()
         self.models = Models(settings, registry)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
+        self.database = database_of(settings)
         self._copies = anyio.CapacityLimiter(1)
         self.ready = False
         self.failure: Exception | None = None
@@ -86,6 +90,7 @@ class State:
     def _warm_up(self) -> None:
         from bitext.segmentation import segment
 
+        self.database.open()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])

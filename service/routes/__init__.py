@@ -12,6 +12,7 @@ from service.routes import (
     mine,
     models,
     page,
+    project,
     retrieve,
     search,
     sentences,
@@ -21,6 +22,7 @@ from service.routes import (
 VERSIONED = (
     align.router,
     methods.router,
+    project.router,
     retrieve.router,
     embeddings.router,
     mine.router,
