@@ -24,6 +24,13 @@ const EXAMPLES = Object.entries({
   ],
 });
 
+/** Why a span is lost, in words; docs/tasks-project.md has them all. */
+const REASONS = {
+  "no-links": "none of its words is linked.",
+  leaks: "too many links lead to its words from elsewhere.",
+  overlap: "another span took its words.",
+};
+
 export class ProjectView {
   /** @param {(state: URLSearchParams) => void} note told the state of what is shown */
   constructor(note) {
@@ -126,8 +133,8 @@ export class ProjectView {
     showSpans(this.texts[0], source, shown);
     showSpans(this.texts[1], target, carried);
     this.list.replaceChildren(
-      ...carried.map((span) => row(span, span.text, span.score?.toFixed(2) ?? "")),
-      ...lost.map((span) => row(span, `lost: ${span.reason}`, "", "lost")),
+      ...carried.map((span) => row(span, span.text, span.score.toFixed(2))),
+      ...lost.map((span) => row(span, `lost: ${REASONS[span.reason] ?? span.reason}`, "", "lost")),
     );
     this.said.textContent = `${counted(carried.length, "span")} carried over, ${lost.length} lost.`;
     this.result.hidden = false;
@@ -144,8 +151,8 @@ export class ProjectView {
 
 /** What became of each span: placed in the target, or lost with a reason. */
 function outcome({ projections: [{ spans }] }, shown) {
-  const all = spans.map((found, number) => ({ ...shown[number], ...found }));
-  return { carried: all.filter(({ start }) => start !== null), lost: all.filter(({ start }) => start === null) };
+  const all = spans.map(({ target, score, reason }, number) => ({ ...shown[number], ...target, target, score, reason }));
+  return { carried: all.filter(({ target }) => target), lost: all.filter(({ target }) => !target) };
 }
 
 function row({ label, colour, number }, text, score, kind = "") {
