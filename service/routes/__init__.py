@@ -8,6 +8,7 @@ from service.routes import (
     embeddings,
     health,
     indexes,
+    jobs,
     methods,
     mine,
     models,
@@ -17,6 +18,7 @@ from service.routes import (
     search,
     sentences,
     snapshots,
+    uploads,
 )
 
 VERSIONED = (
@@ -31,6 +33,8 @@ VERSIONED = (
     search.router,
     snapshots.router,
     models.router,
+    jobs.router,
+    uploads.router,
 )
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
