@@ -45,11 +45,14 @@ export async function ask(path, body, method = body === undefined ? "GET" : "POS
 }
 
 async function refusal(response) {
-  const { status } = response;
-  const { detail, type = "about:blank" } = await response.json().catch(() => ({}));
-  const wait = response.headers.get("Retry-After");
-  const again = status === 429 && wait ? ` Try again in ${wait} s.` : "";
-  const sentence = asSentence(detail ?? `the service answered ${status}`) + again;
+  const wait = response.status === 429 && response.headers.get("Retry-After");
+  const body = await response.json().catch(() => ({}));
+  return problem(response.status, body, wait ? ` Try again in ${wait} s.` : "");
+}
+
+/** What a refusal means for a person; a missing key is asked for. */
+export function problem(status, { detail, type = "about:blank" }, more = "") {
+  const sentence = asSentence(detail ?? `the service answered ${status}`) + more;
   if (status === 401) wantKey(sentence);
   return new Problem(sentence, { status, type });
 }

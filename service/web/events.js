@@ -15,6 +15,7 @@ export async function follow(path, onevent, onstate, signal) {
     try {
       const headers = { Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
       const response = await request(path, { headers, signal });
+      if (response.status === 204) return; // it has ended
       onstate(null);
       for await (const event of events(response.body)) {
         last = event.id || last;

@@ -1,6 +1,6 @@
 // Sends a file to the service and tells how far that is, which fetch cannot.
 
-import { Problem } from "./api.js";
+import { Problem, problem } from "./api.js";
 import { credentials } from "./key.js";
 
 /**
@@ -21,7 +21,7 @@ export function upload(file, onprogress) {
     sending.addEventListener("load", () => {
       const { status, response } = sending;
       if (status < 300) resolve(response);
-      else reject(new Problem(response?.detail ?? `The service answered ${status}.`, { status, type: response?.type }));
+      else reject(problem(status, response ?? {}));
     });
     sending.send(file);
   });

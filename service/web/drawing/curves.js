@@ -7,7 +7,8 @@ import { shape } from "./links.js";
 const [WIDTH, HEIGHT] = [440, 190]; // of a picture, in its own units
 const EDGE = { left: 46, right: 12, top: 10, bottom: 24 };
 const TICKS = 4; // about as many lines across
-const STEP = "step";
+const AT = "at"; // steps of all stages so far
+const UNSEEN = ["step", "before", AT, "pieces", "dev"]; // dev: one of the others, again
 const TOGETHER = [
   ["Loss", /loss|nll|perplexity/i],
   ["Quality", /bleu|chrf|ter$|accuracy|recall|aer/i],
@@ -17,32 +18,44 @@ export class Curves {
   /** @param {HTMLElement} place */
   constructor(place) {
     this.place = place;
+    this.clear();
+  }
+
+  clear() {
     this.points = [];
+    this.place.replaceChildren();
   }
 
-  show(points) {
-    this.points = [...points];
-    this.draw();
-  }
-
-  /** Draw one more point, or more that is known of the same step. */
+  /** Take one more measurement: `{stage, step, …}`, where every stage counts its steps from 0. */
   add(point) {
-    const last = this.points[this.points.length - 1];
-    if (last && last[STEP] === point[STEP]) Object.assign(last, point);
-    else this.points.push(point);
-    this.draw();
+    // A run that goes on from a checkpoint measures the steps after it again.
+    while (this.last?.stage === point.stage && this.last.step > point.step) this.points.pop();
+    const { last } = this;
+    if (last?.stage === point.stage && last.step === point.step) Object.assign(last, point);
+    else {
+      const before = last?.stage === point.stage ? last.before : last?.[AT] ?? 0;
+      this.points.push({ ...point, before, [AT]: before + point.step });
+    }
+    this.drawing ??= requestAnimationFrame(() => this.draw());
+  }
+
+  get last() {
+    return this.points[this.points.length - 1];
   }
 
   draw() {
+    this.drawing = null;
+    if (!this.points.length) return;
     const groups = grouped(names(this.points));
-    this.place.replaceChildren(...groups.map(([title, keys]) => panel(title, keys, this.points)));
+    const panels = groups.map(([title, keys]) => panel(title, keys, this.points));
+    this.place.replaceChildren(...panels);
   }
 }
 
 /** Everything that was measured as a number. */
 function names(points) {
   const all = points.flatMap((point) => Object.keys(point).filter((key) => Number.isFinite(point[key])));
-  return [...new Set(all)].filter((key) => key !== STEP);
+  return [...new Set(all)].filter((key) => !UNSEEN.includes(key));
 }
 
 /** Names that share a picture, under its title. */
@@ -56,7 +69,7 @@ function grouped(keys) {
 function panel(title, keys, points) {
   const series = keys.map((key) => ({
     key,
-    points: points.filter((point) => Number.isFinite(point[key])).map((point) => [point[STEP], point[key]]),
+    points: points.filter((point) => Number.isFinite(point[key])).map((point) => [point[AT], point[key]]),
   }));
   const picture = drawn(series);
   picture.setAttribute("role", "img");

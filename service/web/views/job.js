@@ -23,25 +23,13 @@ export class JobPanel {
     this.lines = [];
   }
 
-  /** Show a job and follow it. */
-  async open(id) {
+  /** Show a job and follow it: the stream begins with all that there is so far. */
+  open(id) {
     this.abort = new AbortController();
-    const { signal } = this.abort;
-    const path = `v1/jobs/${encodeURIComponent(id)}`;
-    this.path = path;
+    this.path = `v1/jobs/${encodeURIComponent(id)}`;
+    this.id = id;
     this.clear();
-    try {
-      const [job, { series }, log] = await Promise.all(
-        [path, `${path}/measurements`, `${path}/log?tail=${TAIL}`].map((one) => ask(one)),
-      );
-      if (signal.aborted) return;
-      this.show(job);
-      this.curves.show(series);
-      this.addLines(log.lines);
-      if (!isFinished(job)) follow(`${path}/events`, (event) => this.take(event), (error) => this.cut(error), signal);
-    } catch (error) {
-      if (!signal.aborted) tell(this.part("problem"), error);
-    }
+    return follow(`${this.path}/events`, (event) => this.take(event), (error) => this.cut(error), this.abort.signal);
   }
 
   close() {
@@ -51,7 +39,7 @@ export class JobPanel {
   clear() {
     this.place.classList.add("loading");
     this.lines = [];
-    this.curves.show([]);
+    this.curves.clear();
     this.part("log").textContent = "";
     tell(this.part("problem"), null);
   }
@@ -59,7 +47,7 @@ export class JobPanel {
   take({ name, data }) {
     if (name === "job") this.show(data);
     if (name === "measurement") this.curves.add(data);
-    if (name === "log") this.addLines(data.lines ?? [data.line]);
+    if (name === "log") this.addLines(data.lines);
     if (name === "job" && isFinished(data)) this.close();
   }
 
@@ -82,13 +70,16 @@ export class JobPanel {
   /** Buttons for what can be done now; the focus stays on one that stays. */
   offer(job) {
     const over = isFinished(job);
-    const wanted = over ? ["retry", "delete"] : job.state === "cancelling" ? [] : ["cancel"];
+    const wanted = [];
+    if (!over && job.state !== "cancelling") wanted.push("cancel");
+    if (over && job.state !== "done") wanted.push("retry");
+    if (over) wanted.push("delete");
     const place = this.part("actions");
     if (place.dataset.for === wanted.join()) return;
     place.dataset.for = wanted.join();
     const actions = {
       cancel: () => action("Cancel", () => this.change("cancel")),
-      retry: () => action("Run again", () => this.change("retry")),
+      retry: () => action("Go on", () => this.change("retry")),
       delete: () => action("Delete", (event) => this.remove(event.target)),
     };
     place.replaceChildren(...wanted.map((name) => actions[name]()));
@@ -98,7 +89,7 @@ export class JobPanel {
     try {
       await ask(`${this.path}/${verb}`, undefined, "POST");
       this.close();
-      await this.open(decodeURIComponent(this.path.split("/").pop()));
+      this.open(this.id);
     } catch (error) {
       tell(this.part("problem"), error);
     }

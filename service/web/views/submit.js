@@ -1,6 +1,6 @@
 // The form for a new job: its kind, its settings, and the files that are uploaded for it.
 
-import { ask, tell } from "../api.js";
+import { ask, Problem, tell } from "../api.js";
 import { make } from "../dom.js";
 import { upload } from "../upload.js";
 import { KINDS } from "./kinds.js";
@@ -38,11 +38,14 @@ export class SubmitForm {
     button.disabled = true;
     tell(this.problem, null);
     try {
-      const settings = await this.settings();
-      const name = this.form.elements.name.value.trim();
-      this.onmade(await ask("v1/jobs", { kind: this.kind, ...(name && { name }), settings }));
+      const { more, name } = this.form.elements;
+      const added = read(more.value);
+      const settings = { ...KINDS[this.kind].settings(await this.values()), ...added };
+      const title = name.value.trim();
+      const job = await ask("v1/jobs", { kind: this.kind, ...(title && { name: title }), settings });
       this.form.reset();
       this.show();
+      this.onmade(job);
     } catch (error) {
       tell(this.problem, error);
     }
@@ -51,17 +54,16 @@ export class SubmitForm {
   }
 
   /** What was filled in; files are uploaded on the way. */
-  async settings() {
-    const settings = {};
+  async values() {
+    const values = {};
     for (const field of KINDS[this.kind].fields) {
       const value = await this.value(field, this.form.elements[`setting-${field.name}`]);
-      if (value !== null) settings[field.name] = value;
+      if (value !== null) values[field.name] = value;
     }
-    return settings;
+    return values;
   }
 
   async value({ type }, input) {
-    if (type === "check") return input.checked || null;
     if (type === "file") return input.files.length ? this.send(input.files[0]) : null;
     const text = input.value.trim();
     if (!text) return null;
@@ -76,6 +78,16 @@ export class SubmitForm {
   }
 }
 
+/** More settings, as a JSON object. */
+function read(text) {
+  if (!text.trim()) return {};
+  try {
+    const value = JSON.parse(text);
+    if (value && typeof value === "object" && !Array.isArray(value)) return value;
+  } catch { /* told below */ }
+  throw new Problem('More settings are a JSON object, such as {"seed": 2}.');
+}
+
 function row(field) {
   const id = `setting-${field.name}`;
   const label = make("label", { for: id }, field.label);
@@ -86,7 +98,6 @@ function row(field) {
 function input({ type, choices, needed, value, hint }, id) {
   const common = { id, name: id, required: needed, "aria-describedby": hint ? `${id}-hint` : null };
   if (type === "choice") return make("select", common, ...choices.map((choice) => new Option(choice, choice)));
-  if (type === "check") return make("input", { ...common, type: "checkbox" });
   if (type === "number") return make("input", { ...common, type: "number", step: "any", value });
   return make("input", { ...common, type, value, autocomplete: "off" });
 }

@@ -86,7 +86,7 @@ export class TranslateView {
     const { text, ...rest } = question;
     const texts = text.split("\n").filter((line) => line.trim());
     if (!texts.length || !this.models.size) return;
-    const request = { ...rest, texts, align: !question.align };
+    const request = { ...rest, texts, align: !question.align, too_long: "split" };
     for (const name of NUMBERS) request[name] = Number(question[name]);
     this.results.setAttribute("aria-busy", "true");
     this.said.textContent = "Translating…";
@@ -110,7 +110,7 @@ export class TranslateView {
   }
 }
 
-function result(text, { hypotheses: [best, ...others], alignment }) {
+function result(text, { hypotheses: [best, ...others], flags = [], alignment }) {
   const said = make("p.target", { dir: direction(best.text) }, best.text || "(nothing)");
   const copy = action("Copy", async () => {
     await navigator.clipboard.writeText(best.text);
@@ -121,6 +121,7 @@ function result(text, { hypotheses: [best, ...others], alignment }) {
     make("p.source", { dir: direction(text) }, text),
     make("div.best", {}, said, copy),
     cut,
+    flags.length ? make("p.hint", {}, `Look twice: ${flags.join(", ")}.`) : null,
     others.length ? alternatives(best, others) : null,
     alignment ? drawn(alignment) : null,
   );
