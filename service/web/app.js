@@ -1,6 +1,7 @@
 // Puts the page together: the views, the way from one to another, and what the service says of itself.
 
 import { ask } from "./api.js";
+import { models } from "./catalogue.js";
 import { flash } from "./dom.js";
 import { watchKey } from "./key.js";
 import { Router } from "./router.js";
@@ -36,9 +37,8 @@ async function waitUntilReady() {
 
 async function sayWhatIsLoaded() {
   try {
-    const { default: name, loaded } = await ask("v1/models");
-    const model = loaded.find((one) => one.name === name);
-    say("ready", `model ${name.split("/").pop()}${model ? ` · ${size(model.bytes)}` : ""}`);
+    const { own } = await models();
+    say("ready", `model ${own.name.split("/").pop()}${own.loaded ? ` · ${size(own.bytes)}` : ""}`);
   } catch (error) {
     say(error.status ? "ready" : "failed", error.status === 401 ? "needs a key" : error.message);
   }

@@ -70,9 +70,9 @@ export class AlignView {
       const [methods, { encoders, own }] = await Promise.all([ask("v1/methods"), models()]);
       if (this.methods.names.length) return true; // asked for twice
       this.methods.offer(methods);
-      this.offerLayers(encoders.find(({ name }) => name === own));
+      this.offerLayers(own);
       this.fields.model.replaceChildren(...encoders.map(({ name }) => new Option(name, name)));
-      choose(this.fields.model, own);
+      choose(this.fields.model, own.name);
       document.querySelector("#of-model").hidden = encoders.length < 2;
       tell(this.problem, null);
       return true;

@@ -16,12 +16,11 @@ export class ModelsView {
 
   async open() {
     try {
-      const { own, encoders, translators } = await models();
+      const { own, encoders, translators, bytes } = await models();
       const all = [...encoders, ...translators];
       const loaded = all.filter((model) => model.loaded);
-      const taken = loaded.reduce((total, model) => total + (model.bytes ?? 0), 0);
       this.rows.replaceChildren(...all.map((model) => this.row(model, own)));
-      this.said.textContent = `${counted(all.length, "model")}, ${loaded.length} in memory: ${size(taken)} of weights.`;
+      this.said.textContent = `${counted(all.length, "model")}, ${loaded.length} in memory: ${size(bytes)} of weights.`;
       tell(this.problem, null);
     } catch (error) {
       tell(this.problem, error);
@@ -37,7 +36,7 @@ export class ModelsView {
       make("div.what", {},
         make("strong", {}, model.name),
         make("span.state", { "data-state": model.loaded ? "done" : "queued" }, state),
-        model.name === own ? make("span.hint", {}, "the default") : null,
+        model.name === own.name ? make("span.hint", {}, "the default") : null,
       ),
       make("p.hint", {}, about(model)),
       button,

@@ -60,21 +60,21 @@ export class TranslateView {
   /** Ask for languages only where the model has several. */
   describe() {
     const model = this.models.get(this.fields.model.value);
-    const languages = model?.languages ?? [];
+    const languages = { source_lang: model?.source_langs ?? [], target_lang: model?.target_langs ?? [] };
     document.querySelector("#of-translator").hidden = this.models.size < 1;
-    for (const name of ["source_lang", "target_lang"]) {
+    for (const [name, codes] of Object.entries(languages)) {
       const select = this.fields[name];
       const before = select.value;
-      select.replaceChildren(new Option("the model’s own", ""), ...languages.map((code) => new Option(nameOf(code), code)));
+      select.replaceChildren(...codes.map((code) => new Option(nameOf(code), code)));
       choose(select, before);
-      select.closest("p").hidden = languages.length < 2;
+      select.closest("p").hidden = codes.length < 2;
     }
   }
 
   get question() {
     const question = { text: this.fields.text.value, model: this.fields.model.value };
     for (const name of ["source_lang", "target_lang"]) {
-      if (this.fields[name].value) question[name] = this.fields[name].value;
+      if (this.fields[name].length > 1) question[name] = this.fields[name].value;
     }
     for (const name of NUMBERS) question[name] = this.fields[name].value;
     if (!this.fields.align.checked) question.align = "no";
