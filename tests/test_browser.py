@@ -22,6 +22,8 @@ from starlette.routing import Mount
 
 from encoders.registry import ModelRegistry
 from service.app import create_app
+from service.database.engine import database_of
+from service.jobs.queueing import Claim, Queue
 from service.settings import Settings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs bitext[browser]")
@@ -51,11 +53,19 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def service(
-    tiny_model: Path, registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def settings(
+    tiny_model: Path, tiny_translator: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    return Settings(
+        model=str(tiny_model),
+        translation_models={"en-de": str(tiny_translator)},
+        data_dir=tmp_path_factory.mktemp("data"),
+    )
+
+
+@pytest.fixture(scope="module")
+def service(settings: Settings, registry: ModelRegistry) -> Iterator[str]:
     """The address of a service that lies at the root and under a prefix."""
-    settings = Settings(model=str(tiny_model), data_dir=tmp_path_factory.mktemp("data"))
     app = create_app(settings, registry)
     both = Starlette(
         routes=[Mount(UNDER, app), Mount("/", app)],
@@ -216,14 +226,17 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: str, width: int) -> Non
     for view in VIEWS:
         page.get_by_role("link", name=view.capitalize(), exact=True).click()
         show[view](page)
-        results = axe.Axe().run(page)
-        found = [
-            (one["id"], one["impact"], [node["html"] for node in one["nodes"]])
-            for one in results.response["violations"]
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert found == [], view
+        assert serious(page) == [], view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def serious(page: Page) -> list[object]:
+    """What axe finds that keeps people from using the page."""
+    return [
+        (one["id"], one["impact"], [node["html"] for node in one["nodes"]])
+        for one in axe.Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def show_align(page: Page) -> None:
@@ -243,17 +256,27 @@ def show_search(page: Page) -> None:
     expect(page.locator("#results li")).to_have_count(10)
 
 
-def show_nothing(page: Page) -> None:
-    expect(page.locator("main > section:visible")).to_have_count(1)
+def show_translate(page: Page) -> None:
+    translate(page, SOURCE)
+    expect(page.locator("#translations path.link")).not_to_have_count(0)
+
+
+def show_jobs(page: Page) -> None:
+    expect(page.locator("#jobs-said")).not_to_be_empty()
+    page.get_by_text("A new job").click()
+
+
+def show_models(page: Page) -> None:
+    expect(page.locator("#models-list li")).to_have_count(2)
 
 
 show: dict[str, Callable[[Page], None]] = {
     "align": show_align,
     "project": show_project,
     "search": show_search,
-    "translate": show_nothing,
-    "jobs": show_nothing,
-    "models": show_nothing,
+    "translate": show_translate,
+    "jobs": show_jobs,
+    "models": show_models,
 }
 
 
@@ -405,3 +428,157 @@ def test_an_index_is_searched(visit: Visit) -> None:
     expect(page).to_have_url(re.compile("among=de"))
     page.reload()
     expect(page.locator("#results li")).to_have_count(20)
+
+
+# --- translate
+
+
+def translate(page: Page, text: str) -> None:
+    page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_role("button", name="Translate", exact=True).click()
+
+
+def test_lines_are_translated_with_their_links(visit: Visit) -> None:
+    page = visit.open("translate")
+    page.get_by_label("Beam").select_option("2")
+    page.get_by_label("Hypotheses").select_option("2")
+    texts = [SOURCE, "a cat sleeps"]
+    translate(page, "\n\n".join(texts))
+    expect(page.locator("#translations > li")).to_have_count(2)
+    request = {"texts": texts, "beam_size": 2, "n_best": 2, "align": True, "too_long": "split"}
+    answer = page.request.post(f"{visit.service}/v1/translate", data=request).json()
+    expect(page.locator("#translate-said")).to_contain_text("2 sentences by en-de")
+    for number, one in enumerate(answer["translations"]):
+        shown = page.locator("#translations > li").nth(number)
+        rows = shown.locator(".hypotheses li")
+        for place, hypothesis in enumerate(one["hypotheses"]):
+            expect(rows.nth(place)).to_contain_text(f"{hypothesis['score']:.3f}")
+        expect(shown.locator("path.link")).to_have_count(len(one["alignment"]["links"]))
+    expect(page).to_have_url(re.compile("n_best=2"))
+    page.reload()
+    expect(page.locator("#translations > li")).to_have_count(2)
+
+
+# --- models
+
+
+def test_models_are_unloaded_and_loaded(visit: Visit) -> None:
+    page = visit.open("translate")
+    translate(page, SOURCE)
+    expect(page.locator("#translations > li")).to_have_count(1)
+    page.get_by_role("link", name="Models").click()
+    row = page.locator("#models-list li", has_text="en-de")
+    expect(row.locator(".state")).to_have_text("loaded")
+    row.get_by_role("button", name="Unload en-de").click()
+    expect(row.locator(".state")).to_have_text("not loaded")
+    expect(page.locator("#models-said")).to_contain_text("1 in memory")
+    row.get_by_role("button", name="Load en-de").click()
+    expect(row.locator(".state")).to_have_text("loaded")
+    expect(row.get_by_role("button")).to_be_focused()
+
+
+# --- jobs
+
+
+def test_a_job_is_submitted_with_its_files_stopped_and_removed(visit: Visit) -> None:
+    page = visit.open("jobs")
+    page.get_by_text("A new job").click()
+    page.get_by_label("Name, if you like").fill("mined here")
+    for label, text in [("Sentences", SOURCE), ("Sentences in the other language", TARGET)]:
+        file = {"name": f"{label}.txt", "mimeType": "text/plain", "buffer": text.encode()}
+        page.get_by_label(label, exact=True).set_input_files(file)  # type: ignore[arg-type]
+    page.get_by_label("Or the least margin").fill("1.05")
+    page.get_by_text("More settings").click()
+    page.get_by_label("As a JSON object").fill('{"k": 2}')
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#job-name")).to_have_text("mined here")
+    expect(page.locator(".job-state")).to_have_text("queued")
+    id = page.url.partition("id=")[2]
+    job = page.request.get(f"{visit.service}/v1/jobs/{id}").json()
+    assert job["settings"] | {"source": 0, "target": 0} == {
+        "source": 0, "target": 0, "margin": "ratio", "threshold": 1.05, "k": 2,
+    }  # fmt: skip
+    upload = job["settings"]["source"].removeprefix("upload:")
+    sent = page.request.get(f"{visit.service}/v1/uploads/{upload}").json()
+    assert (sent["name"], sent["bytes"]) == ("Sentences.txt", len(SOURCE))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".job-state")).to_have_text("cancelled")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".job-state")).to_have_text("queued")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it and its files?").click()
+    expect(page.locator("#jobs-said")).to_have_text("No jobs yet.")
+
+
+def test_settings_that_are_refused_are_told(visit: Visit) -> None:
+    visit.refusals = (422,)
+    page = visit.open("jobs")
+    page.get_by_text("A new job").click()
+    page.get_by_label("Kind").select_option(label="Build an index")
+    page.get_by_label("Name of the index").fill("Not a name")
+    page.get_by_label("Sentences", exact=True).set_input_files(
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}  # type: ignore[arg-type]
+    )
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#submit-problem")).to_contain_text("settings.index")
+
+
+@pytest.fixture
+def training(settings: Settings, service: str, visit: Visit) -> Iterator[tuple[Claim, Queue]]:
+    """A training that a worker has begun; here the test is the worker."""
+    request = visit.page.request
+    pairs = request.post(f"{service}/v1/uploads?name=pairs.tsv", data=b"a house\tein haus\n").json()
+    data = {"source_lang": "en", "target_lang": "de", "corpora": [{"file": f"upload:{pairs['id']}"}]}
+    settings_of_it = {"data": data, "stages": [{"steps": 400}]}
+    request.post(f"{service}/v1/jobs", data={"kind": "train", "settings": settings_of_it})
+    database = database_of(settings)
+    database.open()
+    queue = Queue(database)
+    row = queue.claim("the test", gpu=True, others=True)
+    assert row is not None
+    yield Claim(row.id, "the test", row.attempts), queue
+    database.close()
+
+
+def test_curves_and_log_grow_while_a_training_runs(
+    visit: Visit, settings: Settings, training: tuple[Claim, Queue]
+) -> None:
+    claim, queue = training
+    folder = settings.data_dir / "jobs" / claim.job
+    page = visit.open("jobs")
+    page.get_by_role("link", name="train").click()
+    expect(page.locator(".job-state")).to_have_text("running")
+    write(folder / "log.txt", "reading pairs\n")
+    write(folder / "out/run/log.jsonl", measured(20, loss=5.5), measured(40, loss=4.25))
+    progress = {"done": 40, "total": 400, "unit": "steps", "rate": 2.0, "stage": "training"}
+    queue.renew(claim, progress | {"eta_seconds": 180.0})
+    expect(page.locator(".job-progress")).to_have_text(
+        "training · 40 of 400 steps · 2 a second · about 3 min left"
+    )
+    assert page.get_by_role("progressbar").evaluate("bar => bar.position") == 0.1
+    expect(page.get_by_role("log")).to_have_text("reading pairs")
+    curve = page.get_by_role("img", name="Loss")
+    expect(curve).to_have_accessible_name("Loss. loss: from 5.5 at step 20 to 4.25 at step 40.")
+    dev = measured(40, bleu=1.5, **{"dev loss": 4.0})
+    write(folder / "out/run/log.jsonl", measured(20, loss=5.5), measured(40, loss=4.25), dev)
+    expect(page.get_by_role("img", name="Quality")).to_have_accessible_name(
+        "Quality. bleu: from 1.5 at step 40 to 1.5 at step 40."
+    )
+    assert serious(page) == []
+    write(folder / "out/model/config.json", "{}")
+    queue.end(claim, "done")
+    expect(page.locator(".job-state")).to_have_text("done")
+    expect(page.locator(".job-artefacts li")).to_contain_text(["model", "log.jsonl", "log.txt"])
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="log.txt").click()
+    assert Path(waiting.value.path()).read_text() == "reading pairs\n"
+
+
+def measured(step: int, **figures: float) -> str:
+    return json.dumps({"stage": "train", "step": step, **figures}) + "\n"
+
+
+def write(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")

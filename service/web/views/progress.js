@@ -16,7 +16,7 @@ export function state(job) {
 /** The bar and its words; nothing for a job of which nothing is known or which is over. */
 export function progress(job) {
   if (job.state === "failed" && job.error) return make("p.progress.failed", {}, job.error);
-  if (isFinished(job) || !job.progress) return make("p.progress");
+  if (job.state !== "running" || !job.progress) return make("p.progress");
   const { done, total } = job.progress;
   const bar = make("progress", { max: total || null, value: total ? done : null, "aria-label": `Progress of ${job.name || job.kind}` });
   return make("p.progress", {}, bar, make("span.hint", {}, words(job.progress)));
@@ -28,5 +28,5 @@ function words({ stage, done, total, unit, rate, eta_seconds: left }) {
   const far = total ? `${number(done)} of ${number(total)} ${unit ?? ""}` : `${number(done)} ${unit ?? ""}`;
   const fast = rate ? `${number(Number(rate.toPrecision(3)))} a second` : null;
   const until = left === null || left === undefined ? null : `about ${duration(left)} left`;
-  return [stage, far.trim(), fast, until].filter(Boolean).join(" · ");
+  return [stage === unit ? null : stage, far.trim(), fast, until].filter(Boolean).join(" · ");
 }
