@@ -8,8 +8,8 @@ from service.routes import (
     embeddings,
     health,
     indexes,
-    jobs,
     info,
+    jobs,
     methods,
     metrics,
     mine,
@@ -20,8 +20,8 @@ from service.routes import (
     search,
     sentences,
     snapshots,
-    uploads,
     translate,
+    uploads,
 )
 
 VERSIONED = (
