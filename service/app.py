@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 from bitext import __version__
 from service import errors, openapi
+from service.draining import Door
 from service.guard import Guard
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.routes.page import WEB
@@ -39,6 +40,7 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.service = State(settings, registry)
+    app.add_middleware(Door, draining=app.state.service.draining)
     app.add_middleware(Guard, settings=settings)
     errors.install(app)
     for router in VERSIONED:

@@ -6,21 +6,14 @@ import errno
 import logging
 import os
 import socket
-import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from bitext.errors import BitextError, InputError, UnknownNameError, choose_from
-
-if TYPE_CHECKING:
-    from service.settings import Settings
+from bitext.errors import InputError, UnknownNameError, choose_from
 
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
-GRACE = 5
-"""Seconds that requests may still take after Ctrl-C."""
 
 
 def serve(
@@ -77,7 +70,10 @@ def serve(
         sample=sample,
     )
     with listen(settings.host, settings.port) as listener:
-        _run(settings, listener)
+        from service.app import create_app  # only now: a port in use shows before what is heavy
+        from service.server import run
+
+        run(create_app(settings), listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,51 +103,6 @@ def listen(host: str, port: int) -> socket.socket:
             known or f"cannot listen at {host}, port {port}: {error.strerror}"
         ) from None
     return listener
-
-
-def _run(settings: Settings, listener: socket.socket) -> None:
-    """Serve until Ctrl-C; raise what kept the model from being loaded."""
-    import uvicorn
-
-    from service.app import create_app
-
-    app = create_app(settings)
-    state = app.state.service
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(f"bitext is at {address_of(listener)} (Ctrl-C stops it)", flush=True)
-
-        async def on_tick(self, counter: int) -> bool:
-            return await super().on_tick(counter) or state.failure is not None
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,  # bitext.cli has configured logging
-        log_level=logging.getLogger("service").level,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-    )
-    # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
-    with suppress(KeyboardInterrupt):
-        Server(config).run([listener])
-    if state.is_loading:
-        # Python would wait for the thread that loads; what it writes is all or nothing.
-        sys.stdout.flush()
-        os._exit(0)
-    if isinstance(state.failure, BitextError):
-        raise state.failure
-    if state.failure is not None:
-        raise SystemExit(1)  # a bug; its traceback is in the log
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where a browser on this machine finds the page."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def _is_no_probe(record: logging.LogRecord) -> bool:

@@ -53,6 +53,7 @@ class Settings(BaseModel):
     device: Name = "cpu"
     dtype: Name = "float32"
     threads: PositiveInt = 2  # requests that use a model at the same time
+    grace_seconds: PositiveInt = 30  # that what is admitted may take once the service is stopped
 
     data_dir: Path = Field(default_factory=_user_data)
     index_dir: Path | None = None  # default: indexes/ in data_dir

@@ -12,6 +12,7 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.models import Models
@@ -39,6 +40,7 @@ class State:
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self._copies = anyio.CapacityLimiter(1)
+        self.draining = Draining()
         self.ready = False
         self.failure: Exception | None = None
 
@@ -61,6 +63,7 @@ class State:
 
     def check_ready(self) -> None:
         """:raises NotReadyError: saying why."""
+        self.draining.check()
         if self.ready:
             return
         if self.is_loading:

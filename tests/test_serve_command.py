@@ -6,16 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from bitext.errors import BitextError, InputError
-from service.commands import address_of, listen
+from service.commands import listen
+from service.server import address_of
 from service.settings import Settings
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http-api.md"
@@ -72,10 +74,54 @@ def test_data_lie_where_xdg_says(
     ],
 )
 def test_a_setting_that_is_wrong_is_named(
-    environ: dict[str, str], options: dict[str, int], sentence: str
+    environ: dict[str, str], options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(BitextError, match=sentence):
         Settings.load(environ, **options)
+
+
+@pytest.fixture
+def file(write: Callable[..., Path]) -> Path:
+    return write("bitext.toml", "port = 9000", 'models = ["a", "b"]', "max_k = 5", "sample = false")
+
+
+def test_the_file_comes_after_variables_and_these_after_options(file: Path) -> None:
+    environ = {"BITEXT_CONFIG": str(file), "BITEXT_PORT": "9001", "BITEXT_MAX_K": "6"}
+    settings = Settings.load(environ, max_k=7)
+    assert (settings.max_k, settings.port, settings.sample) == (7, 9001, False)
+    assert settings.models == ("a", "b")
+
+
+def test_the_option_names_another_file_than_the_variable(
+    file: Path, write: Callable[..., Path]
+) -> None:
+    other = write("other.toml", "max_k = 9")
+    settings = Settings.load({"BITEXT_CONFIG": str(file)}, config=other)
+    assert (settings.max_k, settings.port) == (9, 8000)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("prot = 1", r"^{file}: unknown setting 'prot'; choose one of: allowed_hosts, "),
+        ("[service]", r"^{file}: unknown setting 'service'; choose one of: "),
+        ("port = 70000", "^{file}: port = 70000: input should be less than or equal to 65535$"),
+        ("models = [1]", "^{file}: models = 1: input should be a valid string$"),
+        ("port = ", "^{file} is not a TOML file: Invalid value"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(
+    write: Callable[..., Path], line: str, sentence: str
+) -> None:
+    file = write("bitext.toml", line)
+    with pytest.raises(BitextError, match=sentence.format(file=re.escape(str(file)))):
+        Settings.load({}, file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    sentence = f"^cannot read the settings in {tmp_path}/no.toml: No such file or directory$"
+    with pytest.raises(InputError, match=sentence):
+        Settings.load({"BITEXT_CONFIG": f"{tmp_path}/no.toml"})
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
