@@ -5,11 +5,15 @@ python benchmarks/translation_quality.py score OUTPUT                  # those t
 python benchmarks/translation_quality.py table OUTPUT                  # Markdown, from the scores
 python benchmarks/translation_quality.py plot OUTPUT docs/images/low-resource.svg
 
-A run is named LANGUAGES-PAIRS-START-SEED. All runs of one size differ in what they start from and
-in nothing else: network (the bundled encoder's width, 4 encoder and 2 decoder layers), vocabulary
-(made of the very pairs it learns from), steps, rates. The settings were chosen on Multi30k's
-validation set, which also chooses the checkpoint (greedy BLEU); tests are touched by ``score``
-alone. A run that was stopped goes on when it is called again.
+A run is named LANGUAGES-PAIRS-START-SEED. Runs of one size have the same network (the bundled
+encoder's width, 4 encoder and 2 decoder layers) and vocabulary (made of the very pairs it learns
+from). Steps, rates and dropout are, of a run from nothing and of the others, each its own best of
+those tried on Multi30k's validation set, which also chooses the checkpoint (greedy BLEU); tests are
+touched by ``score`` alone. A run that was stopped goes on when it is called again.
+
+START+bt adds back-translation: a model of the other direction, made of the same pairs with the same
+start, translates the target side of all other pairs of Multi30k; what it makes is filtered by the
+bundled encoder's cosine and tagged.
 """
 
 from __future__ import annotations
@@ -18,17 +22,23 @@ import argparse
 import json
 import logging
 import statistics
+import subprocess
+import sys
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bitext.text import atomic_write, data_folder, read_sentences
+from bitext.text import atomic_write, data_folder, open_lines, read_sentences
 from nmt.evaluation.evaluate import published_bleu, translation_score
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.translation.translator import TranslationModel
 
 SETS = ("2016_flickr", "2017_flickr")
+ADDED = "+bt"
+LEAST = "0.4"
+"""Cosine that a back-translated pair must have; docs/back-translation.md says what it costs."""
 ALL = 29000
 STARTS: dict[str, dict[str, bool]] = {
     "scratch": {"encoder": False, "decoder": False, "embeddings": False},
@@ -47,6 +57,7 @@ class Size(NamedTuple):
     steps: int
     every: int  # steps between measurements
     dropout: float = 0.3
+    rate: float = 2e-3
 
 
 SIZES = {
@@ -55,6 +66,15 @@ SIZES = {
     10000: Size(8000, 2048, 4000, 500),
     ALL: Size(8000, 4096, 4000, 500, 0.2),
 }
+
+
+SCRATCH = {
+    1000: SIZES[1000],
+    3000: SIZES[3000],
+    10000: SIZES[10000],
+    ALL: SIZES[ALL],
+}
+"""The same of a run that starts from nothing."""
 
 
 class Run(NamedTuple):
@@ -69,6 +89,16 @@ class Run(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.source}-{self.target}-{self.pairs}-{self.start}-{self.seed}"
+
+    @property
+    def back_translates(self) -> bool:
+        return self.start.endswith(ADDED)
+
+    @property
+    def reverse(self) -> Run:
+        """The run whose model makes its back-translations."""
+        start = self.start.removesuffix(ADDED)
+        return self._replace(source=self.target, target=self.source, start=start)
 
     @classmethod
     def parse(cls, name: str) -> Run:
@@ -92,16 +122,50 @@ def runs() -> list[Run]:
         for size in (ALL, 10000)
         for start in ("both", "scratch", "encoder", "decoder", "embeddings")
     ]
-    return small + large
+    back = [
+        one
+        for pairs in (3000, 10000)
+        for start in ("scratch", "encoder")
+        for one in (Run("de", "en", pairs, start, 1), Run("en", "de", pairs, start + ADDED, 1))
+    ]
+    return small + large + back
 
 
-def config_of(run: Run) -> TrainConfig:
+def corpus_of(run: Run) -> dict[str, Any]:
+    """The pairs of a run, as its config names them."""
+    swap = run.target == "en"
+    pair = f"{run.target}-{run.source}" if swap else f"{run.source}-{run.target}"
+    corpus: dict[str, Any] = {"file": f"parallel/multi30k/train.{pair}.tsv.gz", "swap": swap}
+    return corpus if run.pairs == ALL else {**corpus, "first": run.pairs}
+
+
+def back_translate(run: Run, output: Path) -> Path:
+    """Pairs made of the target side of what the run has no pairs of."""
+    made = output / f"{run.name}.made.tsv"
+    if not made.is_file():
+        text = output / f"{run.name}.{run.target}"
+        lines = open_lines(data_folder() / corpus_of(run)["file"])
+        with atomic_write(text) as file:
+            file.writelines(line.split("\t")[1] + "\n" for line in islice(lines, run.pairs, None))
+        model = output / run.reverse.name / "model"
+        how = ["--beam-size", "1", "--min-score", LEAST, "--output", str(made)]
+        command = [sys.executable, "-m", "bitext", "back-translate", str(model), str(text), *how]
+        subprocess.run(command, check=True)
+    return made
+
+
+def settings_of(run: Run) -> Size:
+    """Back-translated, 3,000 pairs become many: they are trained on as 10,000 are."""
+    pairs = max(run.pairs, 10000) if run.back_translates else run.pairs
+    return (SCRATCH if run.start.startswith("scratch") else SIZES)[pairs]
+
+
+def config_of(run: Run, output: Path) -> TrainConfig:
     """Its settings."""
-    size = SIZES[run.pairs]
-    pair = f"{run.source}-{run.target}"
-    corpus: dict[str, Any] = {"file": f"parallel/multi30k/train.{pair}.tsv.gz"}
-    if run.pairs != ALL:
-        corpus["first"] = run.pairs
+    size = settings_of(run)
+    corpora = [corpus_of(run)]
+    if run.back_translates:
+        corpora.append({"file": str(back_translate(run, output).absolute()), "tag": "<bt>"})
     return TrainConfig.model_validate(
         {
             "seed": run.seed,
@@ -109,7 +173,7 @@ def config_of(run: Run) -> TrainConfig:
             "data": {
                 "source_lang": run.source,
                 "target_lang": run.target,
-                "corpora": [corpus],
+                "corpora": corpora,
                 "dev": [
                     {
                         "source": f"mt/multi30k_val.{run.source}",
@@ -119,12 +183,12 @@ def config_of(run: Run) -> TrainConfig:
             },
             "vocabulary": {"source": "corpus", "size": size.vocabulary},
             "model": {"encoder_layers": 4, "decoder_layers": 2, "dropout": size.dropout},
-            "initialize": {"model": "bundled", **STARTS[run.start]},
+            "initialize": {"model": "bundled", **STARTS[run.start.removesuffix(ADDED)]},
             "stages": [
                 {
                     "steps": size.steps,
                     "batch_tokens": size.batch_tokens,
-                    "learning_rate": 2e-3,
+                    "learning_rate": size.rate,
                     "schedule": "cosine",
                     "warmup_steps": 300,
                     "precision": "bfloat16",
@@ -141,7 +205,13 @@ def train_runs(output: Path, pattern: str, device: str) -> None:
         folder = output / run.name
         if fnmatch(run.name, pattern) and not (folder / "model" / "config.json").is_file():
             print(run.name, flush=True)
-            train(config_of(run), data=data_folder(), output=folder, device=device, progress=False)
+            train(
+                config_of(run, output),
+                data=data_folder(),
+                output=folder,
+                device=device,
+                progress=False,
+            )
 
 
 def score_runs(output: Path, beam_size: int) -> None:

@@ -127,12 +127,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn a translation model into a model.pt of fairseq.",
     ),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
+    "database upgrade": (
+        "service.database.commands:upgrade",
+        "Bring the tables to the version of this bitext.",
+    ),
+    "database status": (
+        "service.database.commands:status",
+        "Show which version the tables have.",
+    ),
 }
 
 GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",
+    "database": "The tables in which the service keeps its jobs and keys.",
 }
 
 OPTIONS = {

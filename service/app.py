@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 
 from bitext import __version__
 from service import errors, openapi
+from service.access.guard import Guard
 from service.draining import Door
-from service.guard import Guard
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.routes.page import WEB
 from service.settings import Settings

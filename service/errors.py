@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from bitext.errors import (
@@ -31,6 +32,10 @@ SHOWN = 80
 """Characters of a refused value that are shown back."""
 SAYS_ALL = "says_all"
 """The type of pydantic error whose message needs no more; see schemas/fields.py."""
+
+
+class DatabaseError(BitextError):
+    """The database cannot be reached, does not answer, or is of a later version."""
 
 
 class UnknownIndexError(UnknownNameError):
@@ -111,6 +116,9 @@ KINDS: dict[type[BitextError], Kind] = {
     NotReadyError: Kind(
         "not-ready", 503, "Not ready", "The model is being loaded, or could not be; GET /ready."
     ),
+    DatabaseError: Kind(
+        "no-database", 503, "No database", "The database does not answer; try again in a while."
+    ),
     ModelNotFoundError: Kind(
         "model-not-found",
         503,
@@ -125,6 +133,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BitextError, _bitext_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -163,7 +172,7 @@ def kind_of(error: BitextError) -> Kind:
 async def _bitext_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BitextError)
     kind = kind_of(error)
-    passes = isinstance(error, (NotReadyError, BusyError))
+    passes = isinstance(error, (NotReadyError, BusyError, DatabaseError))
     headers = {"Retry-After": "1"} if passes else None
     return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
 
@@ -179,6 +188,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem(
         request.url.path, error.status_code, known or str(error.detail), headers=error.headers
     )
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    """The database went away, or somebody has held it for too long; a client may try again."""
+    logger.error("the database failed: %s", error)
+    return await _bitext_error(request, DatabaseError("the database does not answer; try again"))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     grace_seconds: PositiveInt = 30  # that what is admitted may take once the service is stopped
 
     data_dir: Path = Field(default_factory=_user_data)
+    database: Name | None = None  # a URL; default: the file bitext.db in data_dir
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus

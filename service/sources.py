@@ -17,8 +17,15 @@ else:
 PREFIX = "BITEXT_"
 CONFIG = "BITEXT_CONFIG"
 """The variable that names the file."""
-OTHERS = (CONFIG, "BITEXT_DATA")
-"""Variables with our prefix that are no setting (the folder of measuring data)."""
+OTHERS = (
+    CONFIG,
+    "BITEXT_DATA",  # the folder of measuring data
+    "BITEXT_KEY",  # what a client of the service is told, as
+    "BITEXT_SERVICE",
+    "BITEXT_PROGRESS",  # where a command tells how far it is
+    "BITEXT_TEST_POSTGRES",  # the server that tests may use
+)
+"""Variables with our prefix that are no setting of the service."""
 
 
 class Given(NamedTuple):

@@ -12,6 +12,8 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.events import Events
+from service.database.engine import database_of
 from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
@@ -36,9 +38,11 @@ class State:
 
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
+        self.events = Events()
         self.models = Models(settings, registry)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
+        self.database = database_of(settings)
         self._copies = anyio.CapacityLimiter(1)
         self.draining = Draining()
         self.ready = False
@@ -89,6 +93,7 @@ class State:
     def _warm_up(self) -> None:
         from bitext.segmentation import segment
 
+        self.database.open()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])

@@ -44,13 +44,13 @@ a big cat\teine große katze
 # ends all processes by force before the sixth step
 KILLED = """
 import os, signal, sys
-from nmt.training.trainer import _Run
-real = _Run._step
+from nmt.training.stage import StageRun
+real = StageRun._step
 def step(run, number, batches):
     if number == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     real(run, number, batches)
-_Run._step = step
+StageRun._step = step
 from bitext.cli import main
 main(sys.argv[1:])
 """

@@ -65,7 +65,8 @@ import torch
 import nmt.training.train, nmt.training.trainer
 from nmt.training.config import TrainConfig
 from nmt.training.run import TrainingFolder
-from nmt.training.trainer import Trainer, _Run
+from nmt.training.stage import StageRun
+from nmt.training.keeping import Keeper
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -93,13 +94,13 @@ def run(output, *kill):
     return os.waitpid(child, 0)[1]
 
 MOMENTS = {
-    "before-the-first-checkpoint": (_Run, "_step", 2, True),
-    "at-the-thaw": (_Run, "_step", 6, True),
+    "before-the-first-checkpoint": (StageRun, "_step", 2, True),
+    "at-the-thaw": (StageRun, "_step", 6, True),
     "kept-not-saved": (TrainingFolder, "save", 2, False),
-    "stage-not-ended": (Trainer, "take_best", 1, False),
-    "stage-ended": (_Run, "_end", 1, True),
-    "in-the-next-stage": (_Run, "_step", 15, True),
-    "run-not-ended": (Trainer, "take_best", 2, True),
+    "stage-not-ended": (Keeper, "take_best", 1, False),
+    "stage-ended": (StageRun, "_end", 1, True),
+    "in-the-next-stage": (StageRun, "_step", 15, True),
+    "run-not-ended": (Keeper, "take_best", 2, True),
     "model-not-written": (nmt.training.train, "save_translation_checkpoint", 2, False),
 }
 # in this process, which thereby has imported everything before it forks

@@ -189,6 +189,16 @@ def test_another_run_does_not_overwrite_it(trained: Path, corpora: Path) -> None
         train(other, data=corpora, output=trained, progress=False)
 
 
+def test_a_run_that_cannot_begin_leaves_nothing(corpora: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    frozen = {"steps": 1, "freeze": ["encoder", "decoder", "embeddings", "cross_attention"]}
+    with pytest.raises(InputError, match="leaves nothing that moves"):
+        train(config(stages=[frozen]), data=corpora, output=output, progress=False)
+    assert not output.exists()
+    train(config(stages=[{"steps": 1}]), data=corpora, output=output, progress=False)
+    assert (output / "model" / "config.json").is_file()
+
+
 def test_a_missing_file_is_said_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such file: .*train\.tsv"):
         train(config(stages=[{"steps": 1}]), data=tmp_path, output=tmp_path / "out")

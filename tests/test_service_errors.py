@@ -15,7 +15,7 @@ from bitext.errors import BitextError, BusyError
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.errors import KINDS, kind_of
-from service.guard import HEADERS, known_hosts
+from service.access.guard import HEADERS, known_hosts
 from service.settings import Settings
 
 LIMIT = 2000

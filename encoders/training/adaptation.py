@@ -31,7 +31,7 @@ from encoders.training.corpus import find_corpora, find_monolingual
 from encoders.training.preparation import Streams, find_text, forget_loading, prepare_streams
 from encoders.training.pretraining import save_model
 from encoders.training.recipe import Training, check_layers, check_lengths
-from encoders.training.run import RunFolder
+from encoders.training.run import RunFolder, forgotten_unless_begun
 from encoders.training.trainer import Trainer
 from encoders.training.validation import calibrated_preset, dev_measure, encoder_of
 
@@ -112,7 +112,7 @@ def adapt(
     teacher = None if settings.teacher is None else _load_teacher(settings.teacher, device)
     model, tokenizer, dtype = load_for_training(name, revision, seed=settings.seed)
     forget_loading(tokenizer)
-    with processes.together(place):
+    with forgotten_unless_begun(output), processes.together(place):
         with processes.one_after_the_other():
             run = RunFolder(output, settings, also=f"\n{name}@{fingerprint(folder)}\n")
             tokenizer, additions = _add_language(model, tokenizer, settings, data, run.path)

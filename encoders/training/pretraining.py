@@ -24,7 +24,7 @@ from encoders.training.preparation import (
     prepare_vectors,
 )
 from encoders.training.recipe import ModelSettings, Recipe
-from encoders.training.run import RunFolder, writing
+from encoders.training.run import RunFolder, forgotten_unless_begun, writing
 from encoders.training.trainer import Trainer
 from encoders.training.validation import dev_measure
 
@@ -56,7 +56,7 @@ def pretrain(
     place = find_device(device)
     find_text(recipe, data)
     files = find_corpora(recipe.corpora, data)
-    with processes.together(place):
+    with forgotten_unless_begun(output), processes.together(place):
         with processes.one_after_the_other():
             run = RunFolder(output, recipe)
             tokenizer = prepare_tokenizer(recipe, files, run.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from bitext.errors import InputError, MismatchError
+from bitext.errors import BitextError, InputError, MismatchError
 from bitext.text import atomic_folder, atomic_write
 from encoders.training import processes
 
@@ -113,6 +113,25 @@ class RunFolder:
 
     def load_best(self, device: torch.device) -> Tensors:
         return load_tensors(self.path / "best" / "state.safetensors", device)
+
+
+@contextmanager
+def forgotten_unless_begun(output: Path) -> Iterator[None]:
+    """Take away what the block has made in ``output`` if it fails before its first checkpoint.
+
+    What was wrong with the settings or the text can then be put right, and the same command given
+    again. A run that was there before the block is left alone.
+    """
+    run, was_there = output / "run", (output / "run").exists()
+    try:
+        yield
+    except BitextError:
+        if processes.rank() == 0 and not was_there and not (run / "checkpoint").exists():
+            for folder in (run, output / "start"):
+                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                output.rmdir()
+        raise
 
 
 def save_tensors(tensors: Tensors, path: Path) -> None:

@@ -14,6 +14,9 @@ from bitext.text import atomic_write, sync_folder
 from encoders.training import processes
 from encoders.training.run import RunFolder, Tensors, load_tensors, save_tensors, writing
 
+Kept = list[tuple[float, str]]
+"""Weights that are kept: what was measured of them, larger is better, and their name."""
+
 
 class TrainingFolder(RunFolder):
     """A run folder that keeps several weights beside the checkpoint."""

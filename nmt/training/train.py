@@ -12,6 +12,7 @@ from bitext.errors import InputError
 from bitext.text import atomic_write
 from encoders.checkpoint import find_device
 from encoders.training import processes
+from encoders.training.run import forgotten_unless_begun
 from nmt.network.model import save_translation_checkpoint
 from nmt.training.config import TrainConfig
 from nmt.training.mixture import Mixture
@@ -46,7 +47,7 @@ def train(
     """
     place = find_device(device)
     check_files(config, data)
-    with processes.together(place):
+    with forgotten_unless_begun(output), processes.together(place):
         check_processes(config)  # before the folder is claimed
         with processes.one_after_the_other():
             run = TrainingFolder(output, config)

@@ -14,10 +14,10 @@ from bitext.errors import InputError
 from nmt.pieces.hub_codec import HubCodec
 from nmt.pieces.tokenization import TaggedCodec
 from nmt.training.config import Denoise, Monolingual, TrainConfig
+from nmt.training.keeping import Measure
 from nmt.training.loss import loss_of
 from nmt.training.monolingual import EncodedText, encode_text, read_text
 from nmt.training.tasks import Learned, denoising
-from nmt.training.trainer import Measure
 from nmt.training.validation import copied_share, translate_texts
 
 _TOKENS = 4096  # padded pieces of a batch

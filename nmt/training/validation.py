@@ -18,9 +18,9 @@ from nmt.search.search import SearchSettings
 from nmt.training.batches import BitextBatches
 from nmt.training.config import Bitext, DataSettings, TrainConfig
 from nmt.training.data import EncodedBitext, Pieces, name_of_bitext, read_pairs
+from nmt.training.keeping import Measure
 from nmt.training.loss import loss_of
 from nmt.training.online import copied, translate_ahead
-from nmt.training.trainer import Measure
 
 _TOKENS = 4096  # padded pieces of a batch
 

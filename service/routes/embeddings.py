@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from service.access.scopes import Scope, needs
 from service.embedding import embed
 from service.limits import check_inputs
 from service.openapi import BODY, problems
@@ -19,6 +20,7 @@ router = APIRouter(tags=["embeddings"])
     responses=problems(*BODY, 503),
     summary="Embed texts",
 )
+@needs(Scope.READ)
 async def create_embeddings(request: EmbeddingsRequest, state: StateOf) -> Response:
     """One unit vector a text. `layer`, `pooling`, `prefix` and `too_long` are not OpenAI's.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
+from service.access.scopes import Scope, needs
 from service.errors import KINDS
 from service.openapi import Problem, problems
 from service.schemas.health import Status
@@ -15,6 +16,7 @@ router = APIRouter(tags=["health"])
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Is the process alive?")
+@needs(Scope.OPEN)
 async def health() -> Status:
     """Answers as soon as the process listens, whatever the model does."""
     return Status(status="alive")
@@ -22,6 +24,7 @@ async def health() -> Status:
 
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Is the model loaded?", responses=problems(503))
+@needs(Scope.OPEN)
 async def ready(state: StateOf) -> Status:
     """Answers 503 until the model is loaded and warm and the sample index is there."""
     state.check_ready()
@@ -29,6 +32,7 @@ async def ready(state: StateOf) -> Status:
 
 
 @router.get("/problems/{slug}", include_in_schema=False)
+@needs(Scope.OPEN)
 async def explain_problem(slug: str) -> Problem:
     """What the ``type`` of a problem document leads to."""
     for kind in KINDS.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from service.access.scopes import Scope, needs
 from service.openapi import BODY, problems
 from service.schemas.fields import IndexName
 from service.schemas.indexes import IndexInfo, IndexList, IndexSettings
@@ -15,12 +16,14 @@ _DEFAULT = IndexSettings()
 
 
 @router.get("", summary="List indexes", responses=problems(409))
+@needs(Scope.READ)
 def list_indexes(state: StateOf) -> IndexList:
     """All indexes, by name."""
     return IndexList(indexes=[info(name, state) for name in state.indexes.names()])
 
 
 @router.get("/{name}", summary="Look at an index", responses=problems(404, 409, 422))
+@needs(Scope.READ)
 def get_index(name: str, state: StateOf) -> IndexInfo:
     """What an index was built with and what it holds."""
     return info(name, state)
@@ -35,6 +38,7 @@ def get_index(name: str, state: StateOf) -> IndexInfo:
         **problems(*BODY, 403, 409, 503),
     },
 )
+@needs(Scope.WRITE)
 async def put_index(
     name: IndexName, state: StateOf, response: Response, settings: IndexSettings = _DEFAULT
 ) -> IndexInfo:
@@ -53,6 +57,7 @@ async def put_index(
     summary="Remove an index",
     responses=problems(403, 404, 422),
 )
+@needs(Scope.WRITE)
 def delete_index(name: str, state: StateOf) -> None:
     """Remove an index and its sentences. Its snapshots stay."""
     state.indexes.delete(name)

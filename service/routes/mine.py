@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.limits import check_mined
 from service.mining import mine as mine_in
 from service.openapi import BODY, problems
@@ -14,6 +15,7 @@ router = APIRouter(tags=["retrieve"])
 
 
 @router.post("/mine", responses=problems(*BODY, 503), summary="Mine translations")
+@needs(Scope.READ)
 async def mine(request: MineRequest, state: StateOf) -> MineResponse:
     """Find the sentences of two lists that translate each other, best first.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.schemas.models import ModelInfo, ModelList
 from service.state import StateOf
 
@@ -11,6 +12,7 @@ router = APIRouter(tags=["models"])
 
 
 @router.get("/models", summary="List models")
+@needs(Scope.READ)
 async def list_models(state: StateOf) -> ModelList:
     """The models that requests may name, and those that are loaded."""
     return ModelList(

@@ -7,18 +7,22 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from service.access.scopes import Scope, needs
+
 WEB = Path(__file__).parents[1] / "web"
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
+@needs(Scope.OPEN)
 async def page() -> FileResponse:
     """Type two sentences, see their links; search the sample index."""
     return FileResponse(WEB / "index.html")
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])
+@needs(Scope.OPEN)
 async def docs() -> FileResponse:
     """The API, to read and to try."""
     return FileResponse(WEB / "docs.html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.limits import check_k, check_queries
 from service.openapi import BODY, problems
 from service.schemas.search import RetrieveRequest, SearchResponse
@@ -14,6 +15,7 @@ router = APIRouter(tags=["retrieve"])
 
 
 @router.post("/retrieve", responses=problems(*BODY, 404, 409, 503), summary="Find translations")
+@needs(Scope.READ)
 async def retrieve(request: RetrieveRequest, state: StateOf) -> SearchResponse:
     """Find, for each query, the `k` sentences of an index that are nearest to it, in any language.
 

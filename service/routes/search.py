@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.access.scopes import Scope, needs
 from service.limits import check_search, check_searches
 from service.openapi import BODY, problems
 from service.schemas.search import BatchRequest, BatchResponse, SearchRequest, SearchResponse
@@ -14,6 +15,7 @@ router = APIRouter(prefix="/indexes/{name}/search", tags=["indexes"])
 
 
 @router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, 503))
+@needs(Scope.READ)
 async def search_index(name: str, request: SearchRequest, state: StateOf) -> SearchResponse:
     """The same as `POST /retrieve`. Several queries are encoded together."""
     check_search(request, state.settings)
@@ -21,6 +23,7 @@ async def search_index(name: str, request: SearchRequest, state: StateOf) -> Sea
 
 
 @router.post("/batch", summary="Search in several ways", responses=problems(*BODY, 404, 409, 503))
+@needs(Scope.READ)
 async def search_batch(name: str, request: BatchRequest, state: StateOf) -> BatchResponse:
     """Several searches, each with its own filter, language, `k` and threshold: all or none."""
     check_searches(request.searches, state.settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 
 from bitext.errors import InputError
+from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, problems
@@ -45,6 +46,7 @@ router = APIRouter(prefix="/indexes/{name}", tags=["indexes"])
     summary="Add sentences",
     responses=problems(*BODY, 403, 404, 409, 503),
 )
+@needs(Scope.WRITE)
 async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddResponse:
     """Add sentences to an index, which counts their ids on: all of them, or on an error none.
 
@@ -62,6 +64,7 @@ async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddRe
     summary="Add or replace sentences",
     responses=problems(*BODY, 403, 404, 409, 503),
 )
+@needs(Scope.WRITE)
 async def upsert_sentences(name: str, request: UpsertRequest, state: StateOf) -> AddResponse:
     """Put sentences under ids of your choice: all of them, or on an error none.
 
@@ -76,6 +79,7 @@ async def upsert_sentences(name: str, request: UpsertRequest, state: StateOf) ->
 @router.get(
     "/sentences", summary="List the sentences of an index", responses=problems(404, 409, 422)
 )
+@needs(Scope.READ)
 def list_sentences(
     name: str, page: Annotated[PageQuery, Query()], state: StateOf
 ) -> ScrollResponse:
@@ -84,6 +88,7 @@ def list_sentences(
 
 
 @router.get("/sentences/{id}", summary="Look at a sentence", responses=problems(404, 409, 422))
+@needs(Scope.READ)
 def get_sentence(name: str, id: SentenceId, state: StateOf) -> Sentence:
     """The sentence with this id."""
     with state.indexes.reading(name) as index:
@@ -96,6 +101,7 @@ def get_sentence(name: str, id: SentenceId, state: StateOf) -> Sentence:
 @router.post(
     "/sentences/get", summary="Look at some sentences", responses=problems(*BODY, 404, 409)
 )
+@needs(Scope.READ)
 def get_sentences(name: str, request: GetRequest, state: StateOf) -> GetResponse:
     """The sentences with these ids; those that are not there are named."""
     check_ids(request.ids, "max_page", state.settings)
@@ -114,6 +120,7 @@ def get_sentences(name: str, request: GetRequest, state: StateOf) -> GetResponse
     summary="Take sentences away",
     responses=problems(*BODY, 403, 404, 409, 503),
 )
+@needs(Scope.WRITE)
 def delete_sentences(name: str, request: DeleteRequest, state: StateOf) -> DeleteResponse:
     """Take away the sentences with these ids, or those that a filter means. To do it twice is to
     do it once."""
@@ -129,12 +136,14 @@ def delete_sentences(name: str, request: DeleteRequest, state: StateOf) -> Delet
     summary="List the sentences that a filter means",
     responses=problems(*BODY, 404, 409),
 )
+@needs(Scope.READ)
 def scroll_sentences(name: str, request: ScrollRequest, state: StateOf) -> ScrollResponse:
     """A page of them, in order of id. What is written meanwhile does not shift the next page."""
     return _scroll(name, request, request.filter, state)
 
 
 @router.post("/count", summary="Count sentences", responses=problems(*BODY, 404, 409))
+@needs(Scope.READ)
 def count_sentences(name: str, request: CountRequest, state: StateOf) -> CountResponse:
     """How many sentences there are, or how many a filter means."""
     with state.indexes.reading(name) as index:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from service.access.scopes import Scope, needs
 from service.openapi import problems
 from service.routes.indexes import info
 from service.schemas.indexes import IndexInfo
@@ -15,6 +16,7 @@ router = APIRouter(prefix="/indexes/{name}/snapshots", tags=["snapshots"])
 
 
 @router.get("", summary="List snapshots", responses=problems(404, 409, 422))
+@needs(Scope.READ)
 def list_snapshots(name: str, state: StateOf) -> SnapshotList:
     """Those of an index, oldest first. They outlive it."""
     return SnapshotList(snapshots=[_info(one) for one in state.snapshots.of(name)])
@@ -26,6 +28,7 @@ def list_snapshots(name: str, state: StateOf) -> SnapshotList:
     summary="Take a snapshot",
     responses=problems(403, 404, 409, 413, 422),
 )
+@needs(Scope.WRITE)
 async def create_snapshot(name: str, state: StateOf, response: Response) -> SnapshotInfo:
     """Copy an index as it is now, while others read and write it."""
     made = await state.copying(state.snapshots.create, name)
@@ -40,6 +43,7 @@ async def create_snapshot(name: str, state: StateOf, response: Response) -> Snap
     summary="Remove a snapshot",
     responses=problems(404, 422),
 )
+@needs(Scope.WRITE)
 async def delete_snapshot(name: str, snapshot: str, state: StateOf) -> None:
     """Remove a snapshot; the index stays as it is."""
     await state.copying(state.snapshots.delete, name, snapshot)
@@ -50,6 +54,7 @@ async def delete_snapshot(name: str, snapshot: str, state: StateOf) -> None:
     summary="Go back to a snapshot",
     responses=problems(403, 404, 409, 413, 422),
 )
+@needs(Scope.WRITE)
 async def restore_snapshot(name: str, snapshot: str, state: StateOf) -> IndexInfo:
     """Make an index what it was then, in one step, whether it is still there or not.
 

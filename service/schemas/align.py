@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -73,7 +74,36 @@ class Pair(Body):
 Pairs = TypeAliasType("Pairs", Annotated[list[Pair], FailFast()])
 
 
-class AlignRequest(Body):
+def check_form(values: Mapping[str, Any]) -> None:
+    """:raises ValueError: if a request has neither one pair nor several, or both."""
+    single = [name for name in ("source", "target") if values.get(name) is not None]
+    many = values.get("pairs") is not None
+    if many and single:
+        raise ValueError(f"expected either 'pairs' or '{single[0]}', not both")
+    if not many and len(single) < 2:
+        raise ValueError("expected 'source' and 'target', or 'pairs'")
+
+
+class AlignSettings(Body):
+    """How words are aligned; what is left out is what suits the model."""
+
+    method: Method | None = Field(None, description="How links are chosen.")
+    layer: Layer = None
+    model: ModelName = None
+    unit: Unit | None = Field(None, description="What is matched.")
+    similarity: Similarity | None = Field(
+        None, description="What methods look at. Links always score cosines."
+    )
+    distortion: float | None = Field(
+        None, ge=0, le=1, description="How much distant positions count less."
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Links that score less are dropped; none: the model's own."
+    )
+    too_long: TooLongField = "error"
+
+
+class AlignRequest(AlignSettings):
     """One pair (`source` and `target`) or many (`pairs`).
 
     What is left out is what suits the model: its own method, layer, unit, distortion and threshold.
@@ -103,26 +133,12 @@ class AlignRequest(Body):
     source: Side | None = None
     target: Side | None = None
     pairs: Pairs | None = None
-    method: Method | None = Field(None, description="How links are chosen.")
     methods: Methods | None = Field(
         None,
         min_length=1,
         max_length=32,
         description="Instead of one method, several: the sentences are encoded once.",
     )
-    layer: Layer = None
-    model: ModelName = None
-    unit: Unit | None = Field(None, description="What is matched.")
-    similarity: Similarity | None = Field(
-        None, description="What methods look at. Links always score cosines."
-    )
-    distortion: float | None = Field(
-        None, ge=0, le=1, description="How much distant positions count less."
-    )
-    threshold: float | None = Field(
-        None, ge=0, le=1, description="Links that score less are dropped; none: the model's own."
-    )
-    too_long: TooLongField = "error"
     detail: bool = Field(
         False, description="Also tell similarities, probabilities, words without links and a score."
     )
@@ -132,12 +148,7 @@ class AlignRequest(Body):
     def _one_form(cls, values: Any) -> Any:
         """Tell a request of neither form, or of both, before its fields are looked at."""
         if isinstance(values, dict):
-            single = [name for name in ("source", "target") if values.get(name) is not None]
-            many = values.get("pairs") is not None
-            if many and single:
-                raise ValueError(f"expected either 'pairs' or '{single[0]}', not both")
-            if not many and len(single) < 2:
-                raise ValueError("expected 'source' and 'target', or 'pairs'")
+            check_form(values)
             if values.get("method") is not None and values.get("methods") is not None:
                 raise ValueError("expected either 'method' or 'methods', not both")
         return values

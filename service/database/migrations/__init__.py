@@ -1,0 +1,1 @@
+"""The steps that bring a database from any version to this one; Alembic runs them."""

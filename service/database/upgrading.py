@@ -1,0 +1,104 @@
+"""Bring a database to the version of this code: all steps in one transaction, one process a time.
+
+Whoever comes second waits, and finds nothing left to do. A process that dies in between leaves the
+database as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import NamedTuple
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DatabaseError as SQLError
+
+from service.database.engine import WRITES, make_engine
+from service.errors import DatabaseError
+
+LOCK = 0x62697465_7874
+"""The number that PostgreSQL's advisory lock is known by (``bitext`` in ASCII)."""
+NONE = "none"
+"""What the version of an empty database is called."""
+
+
+class Versions(NamedTuple):
+    """The version that a database has, and the one that this code wants."""
+
+    there: str
+    wanted: str
+
+
+def upgrade(url: URL, to: str = "head") -> Versions:
+    """Run the steps that are missing; return the version before, and the one that was wanted.
+
+    :param to: a version; by default, the last.
+    :raises DatabaseError: if the database cannot be reached, or is of a version that is not known.
+    """
+    with _transaction(url, writes=True) as connection:
+        config = _config(connection)
+        before = _versions(connection, config)
+        if before.there != before.wanted or to != "head":
+            command.upgrade(config, to)
+            _check_references(connection)
+    return before
+
+
+def versions(url: URL) -> Versions:
+    """:raises DatabaseError: if the database cannot be reached, or is of an unknown version."""
+    with _transaction(url) as connection:
+        return _versions(connection, _config(connection))
+
+
+@contextmanager
+def _transaction(url: URL, *, writes: bool = False) -> Iterator[Connection]:
+    """One in which no other process upgrades."""
+    # A table that is made anew is dropped in between, which must not take along what refers to it.
+    engine = make_engine(url, foreign_keys=False)
+    try:
+        with engine.execution_options(**{WRITES: writes}).begin() as connection:
+            if connection.dialect.name == "postgresql" and writes:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            yield connection
+    except SQLError as error:
+        raise DatabaseError(
+            f"database {url.render_as_string(hide_password=True)}: {_reason(error)}"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _reason(error: SQLError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("service.database") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _versions(connection: Connection, config: Config) -> Versions:
+    script = ScriptDirectory.from_config(config)
+    known = {step.revision for step in script.walk_revisions()}
+    there = MigrationContext.configure(connection).get_current_revision() or NONE
+    if there not in known | {NONE}:
+        raise DatabaseError(
+            f"the database has version {there}, which a later bitext has made; this one knows "
+            f"{', '.join(sorted(known))}"
+        )
+    return Versions(there, script.get_current_head() or NONE)
+
+
+def _check_references(connection: Connection) -> None:
+    """SQLite looked at none of them meanwhile."""
+    if connection.dialect.name == "sqlite":
+        broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+        assert not broken, f"a step has left references that lead nowhere: {broken[:3]}"
