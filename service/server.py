@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from bitext.errors import BitextError
+from service.listening import address_of
 from service.state import State
 
 logger = logging.getLogger(__name__)
@@ -87,11 +88,3 @@ def run(app: FastAPI, listener: socket.socket) -> None:
         raise state.failure
     if state.failure is not None or server.is_late:
         raise SystemExit(1)  # the log says why
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where a browser on this machine finds the page."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -57,6 +57,7 @@ class Settings(BaseModel):
 
     data_dir: Path = Field(default_factory=_user_data)
     database: Name | None = None  # a URL; default: the file bitext.db in data_dir
+    database_password_file: Path | None = None  # holds the password that is not in the URL
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus

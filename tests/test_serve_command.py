@@ -16,8 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from bitext.errors import BitextError, InputError
-from service.commands import listen
-from service.server import address_of
+from service.listening import address_of, listen
 from service.settings import Settings
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http-api.md"
@@ -132,6 +131,58 @@ def test_every_setting_is_documented_with_its_default() -> None:
         default = info.default
         if isinstance(default, int | str):
             assert rows[f"BITEXT_{field.upper()}"].strip("`") == str(default).lower()
+
+
+# --- looking before serving
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_check_tells_what_would_be_used_and_makes_nothing(
+    call: Call, file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    file.write_text("max_k = 5\n")
+    folder = tmp_path / "new" / "data"
+    given = ("--config", file, "--data-dir", folder, "--model", tiny_model, "--port", 0)
+    code, out, err = call("serve", "--check", *given)
+    assert (code, err) == (0, "")
+    rows = dict(line.split("\t", 1) for line in out.splitlines())
+    assert rows["max_k"] == f"5\t{file}"
+    assert rows["model"] == f"{tiny_model}\t--model"
+    assert rows["max_pairs"] == "256\tdefault"
+    assert rows["folder indexes"].startswith(f"{folder}/indexes: will be made, ")
+    assert rows["database"].startswith(f"sqlite:///{folder}/bitext.db: will be made; ")
+    assert rows[f"model {tiny_model}"].endswith(" MB, float32 on cpu")
+    assert rows["address"] == "127.0.0.1, 0: a free one"
+    assert not folder.parent.exists()
+
+
+def test_check_tells_every_problem_in_a_sentence(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BITEXT_DATABASE", "postgresql://me:secret@127.0.0.1:1/x")
+    (tmp_path / "file").touch()
+    (tmp_path / "indexes" / "mine").mkdir(parents=True)
+    (tmp_path / "indexes" / "mine" / "manifest.json").write_text("{}")
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        options = ("--data-dir", tmp_path, "--model", "./nowhere", "--port", port)
+        monkeypatch.setenv("BITEXT_SNAPSHOT_DIR", f"{tmp_path}/file/snapshots")
+        code, out, err = call("serve", "--check", *options)
+    assert code == 2
+    assert "secret" not in out + err
+    assert "database\tpostgresql://me:***@127.0.0.1:1/x\tBITEXT_DATABASE\n" in out
+    starts = [
+        f"folder snapshots: {tmp_path}/file is not a folder",
+        "database postgresql+psycopg://me:***@127.0.0.1:1/x: connection failed",
+        "model './nowhere' is not a folder here, nor a name such as 'owner/model'",
+        "index 'mine' cannot be read: ",
+        f"address: port {port} of 127.0.0.1 is in use",
+    ]
+    lines = err.splitlines()
+    assert len(lines) == len(starts)
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(f"bitext serve: {start}")
 
 
 # --- listening
