@@ -126,6 +126,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nmt.interop.commands:export_model",
         "Turn a translation model into a model.pt of fairseq.",
     ),
+    "backup create": (
+        "service.backup.commands:create",
+        "Write all that a service keeps to one file.",
+    ),
+    "backup check": ("service.backup.commands:check", "See whether a backup is whole."),
+    "backup restore": (
+        "service.backup.commands:restore",
+        "Make the data of a service what a backup holds.",
+    ),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
     "database upgrade": (
         "service.database.commands:upgrade",
@@ -138,6 +147,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 GROUPS = {
+    "backup": "Keep all that a service has in one file, and put it back.",
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",

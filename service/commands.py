@@ -83,9 +83,10 @@ def serve(
     if check:
         _check(settings, config, options)
         return
+    from service.backup.restoring import at_work
     from service.listening import listen
 
-    with listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener, at_work(settings):
         from service.app import create_app  # only now: a port in use shows before what is heavy
         from service.server import run
 
