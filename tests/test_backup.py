@@ -206,7 +206,7 @@ def test_a_backup_of_a_later_version_is_refused_before_anything_is_replaced(
     file.write_bytes(archive(("backup.json", json.dumps(head).encode()), ("checksums.json", sums)))
     code, _, err = call("backup", "restore", file, "--data-dir", tmp_path / "data")
     assert code == 2
-    assert "version 9999 is of a later bitext" in err
+    assert "the tables have version 9999, which a later bitext has made" in err
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -239,7 +239,7 @@ main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("step", [3, 40, 150, 250, 300, 320, 340, 360, 380, 400])
+@pytest.mark.parametrize("step", [5, 150, 240, 280, 303])
 def test_a_killed_restore_is_all_or_nothing(
     backup: Path, data: Path, tmp_path: Path, step: int
 ) -> None:

@@ -109,8 +109,10 @@ def _plan(stage: Path, head: Head, settings: Settings) -> None:
     """Bring the stage to the disk and say that it is whole."""
     from retrieval.store.sentences import STORE_FILE, renumber
     from service.database.engine import url_of
+    from service.database.upgrading import check_known
 
     url_of(settings)  # a mistake in it shows before anything is replaced
+    check_known(head.database)
     unknown = {path.name for path in stage.iterdir()} - {DATABASE, *rooms(settings)}
     if unknown:
         raise InputError(f"the backup holds '{min(unknown)}', which this bitext does not know")

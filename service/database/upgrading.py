@@ -56,17 +56,19 @@ def versions(url: URL) -> Versions:
 
 
 def bring(connection: Connection, to: str) -> None:
-    """Run the steps that are missing, within the transaction of ``connection``.
+    """Run the steps that are missing, within the transaction of ``connection``."""
+    command.upgrade(_config(connection), to)
 
-    :raises DatabaseError: if there is no such version.
-    """
-    config = _config(connection)
-    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
-    if to not in known | {"head"}:
+
+def check_known(version: str) -> None:
+    """:raises DatabaseError: if a version is not among those that this code knows."""
+    script = ScriptDirectory(str(files("service.database") / "migrations"))
+    known = {step.revision for step in script.walk_revisions()}
+    if version not in known | {NONE}:
         raise DatabaseError(
-            f"version {to} is of a later bitext; this one knows {', '.join(sorted(known))}"
+            f"the tables have version {version}, which a later bitext has made; this one knows "
+            f"{', '.join(sorted(known))}"
         )
-    command.upgrade(config, to)
 
 
 def version_of(connection: Connection) -> str:
