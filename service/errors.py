@@ -50,6 +50,14 @@ class UnknownSnapshotError(UnknownNameError):
     """A snapshot that is not there."""
 
 
+class UnknownJobError(UnknownNameError):
+    """A job that is not there, or has no such artefact."""
+
+
+class UnknownUploadError(UnknownNameError):
+    """An upload that is not there."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
@@ -79,6 +87,12 @@ KINDS: dict[type[BitextError], Kind] = {
         404,
         "Unknown snapshot",
         "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
+    ),
+    UnknownJobError: Kind(
+        "unknown-job", 404, "Unknown job", "There is no such job, or it has no such artefact."
+    ),
+    UnknownUploadError: Kind(
+        "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
     ),
     UnknownNameError: Kind(
         "unknown-name",
@@ -211,10 +225,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         place = f"at character {first['loc'][-1] + 1}"
         return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
+    return problem(path, 422, sentence_of(first) + more, kind=KINDS[InputError])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence_of(error: Mapping[str, Any]) -> str:
     """What is wrong with which field.
 
     Example: ``field 'pairs.0.source': expected a text or a list of words, got 3``

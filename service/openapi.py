@@ -13,11 +13,12 @@ from service.errors import MEDIA_TYPE
 REASONS = {
     400: "The body is not JSON in UTF-8.",
     403: "The service keeps this index itself.",
-    404: "There is no such index, sentence or snapshot.",
+    404: "There is no such index, sentence, snapshot, job or upload.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
+    507: "The disk of the service is full.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
 VERSION = "/v1"

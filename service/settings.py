@@ -61,6 +61,14 @@ class Settings(BaseModel):
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
+    input_dir: Path | None = None  # files that jobs may read; none given: uploads only
+
+    worker_jobs: PositiveInt = 1  # at the same time, besides one on the GPU
+    worker_lease: float = Field(60.0, ge=3)  # seconds after which a silent worker's job is free
+    max_crashes: PositiveInt = 5  # of its worker or process, after which a job has failed
+    max_jobs: PositiveInt = 100  # that wait or run
+    max_upload_bytes: PositiveInt = 2 * 2**30
+    max_uploads_bytes: PositiveInt = 20 * 2**30  # of all uploads together
 
     max_body_bytes: PositiveInt = 4 * 2**20
     max_characters: PositiveInt = 10_000  # in one text, or in the words of one side together
@@ -87,6 +95,21 @@ class Settings(BaseModel):
     def snapshots(self) -> Path:
         """The folder that holds one folder an index, which holds its snapshots."""
         return (self.snapshot_dir or self.data_dir / "snapshots").expanduser()
+
+    @property
+    def jobs(self) -> Path:
+        """The folder that holds one folder a job."""
+        return self.data_dir.expanduser() / "jobs"
+
+    @property
+    def uploads(self) -> Path:
+        """The folder that holds the files that were sent."""
+        return self.data_dir.expanduser() / "uploads"
+
+    @property
+    def translators(self) -> Path:
+        """The folder that holds one folder a translation model."""
+        return self.data_dir.expanduser() / "translation-models"
 
     @property
     def model_names(self) -> tuple[str, ...]:

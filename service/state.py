@@ -17,10 +17,12 @@ from service.database.engine import database_of
 from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
+from service.jobs.service import Jobs
 from service.models import Models
 from service.samples import SAMPLE, keep_sample
 from service.settings import Settings
 from service.snapshots import Snapshots
+from service.uploads import Uploads
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -43,6 +45,8 @@ class State:
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self.database = database_of(settings)
+        self.uploads = Uploads(settings, self.database)
+        self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
         self.draining = Draining()
         self.ready = False
@@ -94,6 +98,7 @@ class State:
         from bitext.segmentation import segment
 
         self.database.open()
+        self.uploads.tidy()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])

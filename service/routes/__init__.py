@@ -8,6 +8,7 @@ from service.routes import (
     embeddings,
     health,
     indexes,
+    jobs,
     methods,
     mine,
     models,
@@ -16,6 +17,7 @@ from service.routes import (
     search,
     sentences,
     snapshots,
+    uploads,
 )
 
 VERSIONED = (
@@ -29,6 +31,8 @@ VERSIONED = (
     search.router,
     snapshots.router,
     models.router,
+    jobs.router,
+    uploads.router,
 )
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
