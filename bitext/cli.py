@@ -135,6 +135,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "service.backup.commands:restore",
         "Make the data of a service what a backup holds.",
     ),
+    "keys make": ("service.access.commands:make", "Make a key for the service."),
+    "keys list": ("service.access.commands:list_keys", "List the keys of the service."),
+    "keys revoke": ("service.access.commands:revoke", "Revoke a key."),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
     "worker": ("service.jobs.commands:worker", "Run the jobs of a service."),
     "jobs submit": ("service.jobs.commands:submit", "Submit a job to a running service."),
@@ -159,6 +162,7 @@ GROUPS = {
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",
     "jobs": "Mining, indexing and training that a service has done by its workers.",
+    "keys": "Say who may use the service.",
     "database": "The tables in which the service keeps its jobs and keys.",
 }
 

@@ -76,12 +76,12 @@ end() {
 
 # --- images that cannot be pulled
 
-bootstrap() { # FILE PACKAGES [HOOK]
+bootstrap() { # FILE PACKAGES HOOK
   command -v mmdebstrap >/dev/null || apt-get install -q -y mmdebstrap >>"$work/apt.log" 2>&1
   mmdebstrap --quiet --variant=minbase --mode=root --include="$2" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' ${3:+--customize-hook="$3"} bookworm "$1.part"
-  mv "$1.part" "$1"
+    --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$3" bookworm "$1.part.tar"
+  mv "$1.part.tar" "$1"
 }
 
 python_stand_in() { # Debian's Python with this machine's certificates and wheels

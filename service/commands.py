@@ -87,9 +87,13 @@ def serve(
     from service.listening import listen
 
     with listen(settings.host, settings.port) as listener, at_work(settings):
+        from service.access.guard import warn_if_open
         from service.app import create_app  # only now: a port in use shows before what is heavy
+        from service.observing import logs
         from service.server import run
 
+        logs.begin(settings)
+        warn_if_open(settings)
         run(create_app(settings), listener)
 
 
@@ -111,14 +115,8 @@ def _check(settings: Settings, config: Path | None, options: Mapping[str, object
         raise SystemExit(MISTAKE)
 
 
-def _is_no_probe(record: logging.LogRecord) -> bool:
-    """False for the lines of those who ask every second whether the service is there."""
-    return not any(f'"GET {path} HTTP' in record.getMessage() for path in ("/health", "/ready"))
-
-
 def _set_log_level(name: str) -> None:
     if name not in LOG_LEVELS:
         raise UnknownNameError(choose_from("log level", name, LOG_LEVELS))
     for logger in ("service", "uvicorn"):
         logging.getLogger(logger).setLevel(name.upper())
-    logging.getLogger("uvicorn.access").addFilter(_is_no_probe)

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from bitext.errors import BitextError
+from service.access.connections import careful
 from service.listening import address_of
 from service.state import State
 
@@ -29,16 +30,17 @@ class Server(uvicorn.Server):
     """Stops by a signal once all is answered that was admitted, and by a second one at once."""
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        state: State = app.state.service
         super().__init__(
             uvicorn.Config(
                 app,
                 log_config=None,  # bitext.cli has configured logging
                 log_level=logging.getLogger("service").level,
-                server_header=False,
                 timeout_graceful_shutdown=CLOSING,
+                **careful(state.settings, app.state.metrics.connection_refused),
             )
         )
-        self._state: State = app.state.service
+        self._state = state
         self._listener = listener
         self._deadline = 0.0
         self.is_late = False

@@ -10,6 +10,7 @@ from service.routes import (
     indexes,
     jobs,
     methods,
+    metrics,
     mine,
     models,
     page,
@@ -37,5 +38,6 @@ VERSIONED = (
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
+    metrics.router,
     page.router,
 )
