@@ -85,7 +85,7 @@ bootstrap() { # FILE PACKAGES HOOK
 }
 
 python_stand_in() { # Debian's Python with this machine's certificates and wheels
-  [ -s "$work/python.tar" ] || {
+  [ -f "$work/python.tar" ] || {
     # shellcheck disable=SC2016  # $1 is the hook's own
     bootstrap "$work/python.tar" python3,python3-pip,python3-venv,ca-certificates '
       ln -sf python3 "$1/usr/bin/python"
@@ -101,10 +101,10 @@ python_stand_in() { # Debian's Python with this machine's certificates and wheel
 }
 
 postgres_stand_in() { # Debian's PostgreSQL, started as the official image starts its own
-  [ -s "$work/postgres.tar" ] || {
+  [ -f "$work/postgres.tar" ] || {
     # shellcheck disable=SC2016
     bootstrap "$work/postgres.tar" postgresql '
-      install -d -o 101 -g 104 "$1/var/lib/postgresql/data"
+      mkdir -p "$1/var/lib/postgresql/data"
       chroot "$1" chown postgres:postgres /var/lib/postgresql/data
       cat >"$1/start" <<"END"
 #!/bin/sh
@@ -120,8 +120,7 @@ fi
 exec postgres -c "listen_addresses=*" -k /tmp
 END
       chmod 755 "$1/start"
-      ln -s $(cd "$1" && echo usr/lib/postgresql/*/bin/pg_isready) "$1/usr/local/bin/pg_isready" ||
-        true'
+      ln -sf "/$(cd "$1" && echo usr/lib/postgresql/*/bin/pg_isready)" "$1/usr/local/bin/pg_isready"'
   }
   docker import --change 'ENTRYPOINT ["/start"]' "$work/postgres.tar" "$1" >/dev/null
 }
@@ -219,6 +218,24 @@ password=$(inside cat /secrets/database-password)
 docker inspect "$api" "$(container postgres)" | grep -q -- "$password" && fail "a password is in docker inspect"
 say "no password in docker inspect: ok"
 
+# --- a job, by the worker
+
+upload() { # TEXT
+  printf "$1" | curl -sS --max-time 60 -H 'Content-Type: text/plain' --data-binary @- \
+    "http://127.0.0.1:$PORT/v1/uploads" | sed 's/.*"id":"\([^"]*\)".*/\1/'
+}
+source=$(upload 'Good morning!\nThe house is small.\nI like tea.\n')
+target=$(upload 'Das Haus ist klein.\nGuten Morgen!\n')
+job=$(send POST /v1/jobs "{\"kind\": \"mine\", \"settings\": {\"source\": \"upload:$source\", \"target\": \"upload:$target\"}}" |
+  sed 's/.*"id":"\([^"]*\)".*/\1/')
+begin=$(now)
+for _ in $(seq 240); do
+  state=$(get "/v1/jobs/$job" | sed 's/.*"state":"\([^"]*\)".*/\1/')
+  case $state in queued | running) sleep 0.5 ;; *) break ;; esac
+done
+[ "$state" = done ] || fail "job '$job' is $state: $(get "/v1/jobs/$job"; get "/v1/jobs/$job/log")"
+say "a job, done by the worker in $(since "$begin")"
+
 # --- data outlive what happens
 
 send PUT /v1/indexes/mine '{}' >/dev/null
@@ -253,6 +270,7 @@ compose run --rm -T api backup restore - <"$work/backup.tar.zst" >"$work/restore
 compose up -d >"$work/up.log" 2>&1
 wait_ready
 expect "the index from a backup, all volumes lost" 'The house is small' "$(held)"
+expect "the job from the backup" '"state":"done"' "$(get "/v1/jobs/$job")"
 rm "$work/backup.tar.zst"
 
 compose down -v >/dev/null 2>&1
