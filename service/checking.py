@@ -85,6 +85,9 @@ def _folders(settings: Settings) -> dict[str, Path]:
         "data": settings.data_dir.expanduser(),
         "indexes": settings.indexes,
         "snapshots": settings.snapshots,
+        "uploads": settings.uploads,
+        "jobs": settings.jobs,
+        "translation-models": settings.translators,
     }
 
 

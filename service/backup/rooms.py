@@ -11,13 +11,12 @@ DATABASE, INDEXES, JOBS = "database", "indexes", "jobs"
 
 def rooms(settings: Settings) -> dict[str, Path]:
     """The folders by the names that a backup has for them."""
-    data = settings.data_dir.expanduser()
     return {
         INDEXES: settings.indexes,
         "snapshots": settings.snapshots,
-        "uploads": data / "uploads",
-        JOBS: data / "jobs",
-        "translation-models": data / "translation-models",
+        "uploads": settings.uploads,
+        JOBS: settings.jobs,
+        "translation-models": settings.translators,
     }
 
 
