@@ -204,7 +204,7 @@ say "healthy: ok"
 
 pair='{"source": "The house is small.", "target": "Das Haus ist klein."}'
 expect "POST /align" '"links"' "$(send POST /align "$pair")"
-expect "POST /retrieve" '"results"' "$(send POST /retrieve '{"index": "sample", "query": "Good morning!", "k": 2}')"
+expect "POST /retrieve" '"results"' "$(send POST /retrieve '{"index": "sample", "queries": ["Good morning!"], "k": 2}')"
 
 api=$(container api)
 inside() { compose exec -T api "$@"; }
