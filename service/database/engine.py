@@ -130,7 +130,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, foreign_keys)
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        # without an encoding, a server that has none (SQL_ASCII) would send bytes
+        how = {"connect_timeout": 10, "client_encoding": "utf8"}
+        return create_engine(url, pool_pre_ping=True, connect_args=how)
     except (ImportError, NoSuchModuleError):
         raise InputError("PostgreSQL needs psycopg: pip install 'bitext[postgres]'") from None
 
