@@ -56,7 +56,7 @@ class Models:
         )
         self._shared: dict[str, _Shared] = {}
         self._lock = threading.Lock()
-        self.translators = Translators(settings, lambda: self._shared().shelf)
+        self.translators = Translators(settings, lambda: self._models().shelf)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,13 +96,6 @@ class Models:
         if shared is not None:
             shared.gatherer.close()
         return bool(self._models().evict(name))
-
-    def release(self, name: str) -> bool:
-        """Let go of the model ``name``; whether it was in memory.
-
-        What is being computed with it is finished first; who asks for it again loads it again.
-        """
-        return bool(self._shared().evict(name))
 
     def loaded(self) -> list[LoadedModel]:
         """What is in memory now."""

@@ -100,9 +100,11 @@ class Settings(BaseModel):
     max_queue: PositiveInt = 512  # requests that are worked on or wait; beyond: 429
     max_queue_bytes: PositiveInt = 2**20  # of their bodies together, the last one's not counted
     max_model_bytes: PositiveInt | None = None  # of all models in memory; none: no limit
+    grace_seconds: PositiveInt = 30  # that what is admitted may take once the service is stopped
 
     data_dir: Path = Field(default_factory=_user_data)
     database: Name | None = None  # a URL; default: the file bitext.db in data_dir
+    database_password_file: Path | None = None  # holds the password that is not in the URL
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus

@@ -15,6 +15,7 @@ from bitext.errors import BitextError
 from service.batching.disconnects import REQUEST
 from service.batching.events import Events
 from service.database.engine import database_of
+from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.jobs.service import Jobs
@@ -49,6 +50,7 @@ class State:
         self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
         self._aside = anyio.CapacityLimiter(4)
+        self.draining = Draining()
         self.ready = False
         self.failure: Exception | None = None
 
@@ -71,6 +73,7 @@ class State:
 
     def check_ready(self) -> None:
         """:raises NotReadyError: saying why."""
+        self.draining.check()
         if self.ready:
             return
         if self.is_loading:

@@ -529,7 +529,8 @@ def training(settings: Settings, service: str, visit: Visit) -> Iterator[tuple[C
     """A training that a worker has begun; here the test is the worker."""
     request = visit.page.request
     pairs = request.post(f"{service}/v1/uploads?name=pairs.tsv", data=b"a house\tein haus\n").json()
-    data = {"source_lang": "en", "target_lang": "de", "corpora": [{"file": f"upload:{pairs['id']}"}]}
+    corpora = [{"file": f"upload:{pairs['id']}"}]
+    data = {"source_lang": "en", "target_lang": "de", "corpora": corpora}
     settings_of_it = {"data": data, "stages": [{"steps": 400}]}
     request.post(f"{service}/v1/jobs", data={"kind": "train", "settings": settings_of_it})
     database = database_of(settings)

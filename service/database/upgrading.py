@@ -55,6 +55,27 @@ def versions(url: URL) -> Versions:
         return _versions(connection, _config(connection))
 
 
+def bring(connection: Connection, to: str) -> None:
+    """Run the steps that are missing, within the transaction of ``connection``."""
+    command.upgrade(_config(connection), to)
+
+
+def check_known(version: str) -> None:
+    """:raises DatabaseError: if a version is not among those that this code knows."""
+    script = ScriptDirectory(str(files("service.database") / "migrations"))
+    known = {step.revision for step in script.walk_revisions()}
+    if version not in known | {NONE}:
+        raise DatabaseError(
+            f"the tables have version {version}, which a later bitext has made; this one knows "
+            f"{', '.join(sorted(known))}"
+        )
+
+
+def version_of(connection: Connection) -> str:
+    """The version of the tables there are; :data:`NONE` without any."""
+    return MigrationContext.configure(connection).get_current_revision() or NONE
+
+
 @contextmanager
 def _transaction(url: URL, *, writes: bool = False) -> Iterator[Connection]:
     """One in which no other process upgrades."""
@@ -88,7 +109,7 @@ def _config(connection: Connection) -> Config:
 def _versions(connection: Connection, config: Config) -> Versions:
     script = ScriptDirectory.from_config(config)
     known = {step.revision for step in script.walk_revisions()}
-    there = MigrationContext.configure(connection).get_current_revision() or NONE
+    there = version_of(connection)
     if there not in known | {NONE}:
         raise DatabaseError(
             f"the database has version {there}, which a later bitext has made; this one knows "
