@@ -112,7 +112,6 @@ def test_what_no_route_answers_has_no_demand() -> None:
     [
         ("PATCH", "/v1/indexes/x", "DELETE, GET, PUT"),
         ("DELETE", "/v1/indexes/x/sentences", "GET, POST, PUT"),
-        ("GET", "/v1/indexes/x/sentences/get", "POST"),
         ("POST", "/health", "GET, HEAD"),
     ],
 )

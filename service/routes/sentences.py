@@ -87,7 +87,7 @@ def list_sentences(
     return _scroll(name, page, page.filter(), state)
 
 
-@router.get("/sentences/{id:int}", summary="Look at a sentence", responses=problems(404, 409, 422))
+@router.get("/sentences/{id}", summary="Look at a sentence", responses=problems(404, 409, 422))
 @needs(Scope.READ)
 def get_sentence(name: str, id: SentenceId, state: StateOf) -> Sentence:
     """The sentence with this id."""
