@@ -25,6 +25,7 @@ from bitext.errors import (
     UnknownNameError,
 )
 from encoders.gathering.callers import HungUpError
+from service.observing.record import record_of
 
 logger = logging.getLogger(__name__)
 
@@ -235,9 +236,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: f"{request.url.path} does not answer {request.method}",
     }
     known = details.get(error.status_code)
-    return problem(
-        request.url.path, error.status_code, known or str(error.detail), headers=error.headers
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the router tells only of the first route at the address
+        headers["Allow"] = ", ".join(sorted(record_of(request.scope).found.allowed))
+    return problem(request.url.path, error.status_code, known or str(error.detail), headers=headers)
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ database as it was.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -23,6 +24,8 @@ from service.errors import DatabaseError
 
 LOCK = 0x62697465_7874
 """The number that PostgreSQL's advisory lock is known by (``bitext`` in ASCII)."""
+ONE = threading.Lock()
+"""Alembic keeps what it is at in global variables: one thread at a time."""
 NONE = "none"
 """What the version of an empty database is called."""
 
@@ -44,7 +47,8 @@ def upgrade(url: URL, to: str = "head") -> Versions:
         config = _config(connection)
         before = _versions(connection, config)
         if before.there != before.wanted or to != "head":
-            command.upgrade(config, to)
+            with ONE:
+                command.upgrade(config, to)
             _check_references(connection)
     return before
 
