@@ -9,6 +9,7 @@ from service.routes import (
     health,
     indexes,
     methods,
+    metrics,
     mine,
     models,
     page,
@@ -33,5 +34,6 @@ VERSIONED = (
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
+    metrics.router,
     page.router,
 )
