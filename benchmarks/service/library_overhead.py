@@ -2,11 +2,10 @@
 
     python benchmarks/service/library_overhead.py
 
-The same pairs of Multi30k, raw text, the bundled model with its own settings: once by ``segment``
-and ``Aligner.align``, all of them in one call, in one process with as many threads as there are
-cores; and over /align, with as many clients as are enough, in requests of 1, 8, 32 and 128 pairs.
-In turn, in rounds; medians of pairs a second, and of processor seconds, of which the clients' own
-are counted apart.
+The same pairs of Multi30k, raw text, the bundled model with its own settings: by ``segment`` and
+``Aligner.align``, all of them in one call, in one process; and over /align, in requests of 1, 8, 32
+and 128 pairs, by as many clients as are enough. In turn, in rounds; medians of pairs a second and
+of processor seconds, the clients' own not counted.
 """
 
 from __future__ import annotations

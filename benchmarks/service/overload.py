@@ -3,11 +3,10 @@
     python benchmarks/service/overload.py --seconds 120
 
 The queue holds 64 requests; ten times as many clients send pairs of Multi30k, and whoever is
-refused sends again at once, which is worse than any client should be. Prints the statuses, the
-times of those that were let in, memory (PSS) before, during and after, and whether one client is
-answered as fast afterwards as before. Exits with 1 if there was another status than 200 and 429,
-if memory grew by more than a tenth between the first quarter and the last, or if the service did
-not recover.
+refused sends again at once, which no client should. Prints the statuses, the times of those that
+were let in, memory (PSS), and whether one client is answered as fast afterwards as before. Exits
+with 1 if there was another status than 200 and 429, if memory grew by more than a tenth between the
+first quarter and the last, or if the service did not recover.
 """
 
 from __future__ import annotations
