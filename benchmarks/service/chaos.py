@@ -137,7 +137,7 @@ def rounds(service: Service, count: int, seed: int) -> Counter[str]:
 
 def check(service: Service, load: Load) -> dict[str, int]:
     """Wait for the jobs to end, and count what is wrong."""
-    all_jobs = {}
+    all_jobs: dict[str, Any] = {}
     while True:
         after, all_jobs = "", {}
         while True:
