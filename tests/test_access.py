@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import Serve
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import Mount, Route
@@ -24,7 +25,6 @@ from service.database.engine import database_of
 from service.openapi import VERSION
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.settings import Settings
-from tests.conftest import Serve
 
 PAIR = {"source": "a", "target": "b"}
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Serve
 from starlette.testclient import TestClient
-
-from tests.conftest import Serve
 
 JSON = {"content-type": "application/json"}
 BODIES = (

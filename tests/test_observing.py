@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import Serve
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
@@ -27,7 +28,6 @@ from service.database.engine import database_of
 from service.observing.logs import formatter
 from service.observing.metrics import Metrics
 from service.settings import Settings
-from tests.conftest import Serve
 
 SECRET = "Geheimnis"
 PAIR = {"source": f"{SECRET} one", "target": f"two {SECRET}"}

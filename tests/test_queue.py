@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, make_url, update
+from test_database import fresh_postgres
 
 from bitext.errors import MismatchError, TooLargeError
 from service.database.engine import Database
@@ -17,7 +18,6 @@ from service.database.tables import now
 from service.errors import UnknownJobError, UnknownUploadError
 from service.jobs.queueing import Claim, LostError, Queue
 from service.jobs.tables import JobRow
-from tests.test_database import fresh_postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from conftest import Serve
 from starlette.testclient import TestClient
+from test_service_errors import problem
 
 from encoders.registry import ModelRegistry
 from service.app import create_app
@@ -20,8 +22,6 @@ from service.database.engine import Database, url_of
 from service.jobs.following import Place
 from service.jobs.queueing import Claim, Queue
 from service.settings import Settings
-from tests.conftest import Serve
-from tests.test_service_errors import problem
 
 MOST = 100_000
 MINE: dict[str, Any] = {
