@@ -126,6 +126,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nmt.interop.commands:export_model",
         "Turn a translation model into a model.pt of fairseq.",
     ),
+    "keys make": ("service.access.commands:make", "Make a key for the service."),
+    "keys list": ("service.access.commands:list_keys", "List the keys of the service."),
+    "keys revoke": ("service.access.commands:revoke", "Revoke a key."),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
     "database upgrade": (
         "service.database.commands:upgrade",
@@ -141,6 +144,7 @@ GROUPS = {
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",
+    "keys": "Say who may use the service.",
     "database": "The tables in which the service keeps its jobs and keys.",
 }
 

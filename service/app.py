@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -12,8 +13,9 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from bitext import __version__
-from service import errors, openapi
-from service.access.guard import Guard
+from service import errors, middleware, openapi
+from service.access.table import RouteTable
+from service.observing.tracing import telemetry
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.routes.page import WEB
 from service.settings import Settings
@@ -37,10 +39,13 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
         redoc_url=None,
         redirect_slashes=False,  # one address for each thing
         lifespan=_lifespan,
+        telemetry=telemetry(os.environ),  # nothing of it is on unless it is asked for
         generate_unique_id_function=openapi.operation_id,
     )
-    app.state.service = State(settings, registry)
-    app.add_middleware(Guard, settings=settings)
+    state = app.state.service = State(settings, registry)
+    table = RouteTable([(openapi.VERSION, VERSIONED), ("", TWICE), ("", UNVERSIONED)])
+    middleware.install(app, state, table)
+    openapi.describe_access(app, table, settings)
     errors.install(app)
     for router in VERSIONED:
         app.include_router(router, prefix=openapi.VERSION)

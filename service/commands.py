@@ -113,8 +113,13 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     """Serve until Ctrl-C; raise what kept the model from being loaded."""
     import uvicorn
 
+    from service.access.connections import careful
+    from service.access.guard import warn_if_open
     from service.app import create_app
+    from service.observing import logs
 
+    logs.begin(settings)
+    warn_if_open(settings)
     app = create_app(settings)
     state = app.state.service
 
@@ -130,8 +135,8 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         app,
         log_config=None,  # bitext.cli has configured logging
         log_level=logging.getLogger("service").level,
-        server_header=False,
         timeout_graceful_shutdown=GRACE,
+        **careful(settings, app.state.metrics.connection_refused),
     )
     # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
     with suppress(KeyboardInterrupt):
@@ -154,14 +159,8 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _is_no_probe(record: logging.LogRecord) -> bool:
-    """False for the lines of those who ask every second whether the service is there."""
-    return not any(f'"GET {path} HTTP' in record.getMessage() for path in ("/health", "/ready"))
-
-
 def _set_log_level(name: str) -> None:
     if name not in LOG_LEVELS:
         raise UnknownNameError(choose_from("log level", name, LOG_LEVELS))
     for logger in ("service", "uvicorn"):
         logging.getLogger(logger).setLevel(name.upper())
-    logging.getLogger("uvicorn.access").addFilter(_is_no_probe)

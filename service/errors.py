@@ -172,6 +172,11 @@ def problem(
     return Response(content, status, headers, media_type=MEDIA_TYPE)
 
 
+def bug(path: str) -> Response:
+    """What is answered where the service is at fault: nothing of what is inside."""
+    return problem(path, 500, "the service failed at this request; its log has the details")
+
+
 def kind_of(error: BitextError) -> Kind:
     """The kind that the class of ``error``, or the nearest one above it, has in the table."""
     for cls in type(error).__mro__:
@@ -208,10 +213,8 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    """Say nothing of what is inside; Starlette raises the error again, so that it is logged."""
-    return problem(
-        request.url.path, 500, "the service failed at this request; its log has the details"
-    )
+    """Starlette raises the error again, so that it is logged."""
+    return bug(request.url.path)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
+from service.access.scopes import FREE, Scope
+from service.access.table import RouteTable
 from service.errors import MEDIA_TYPE
+from service.settings import Settings
 
 REASONS = {
     400: "The body is not JSON in UTF-8.",
+    401: "No key, or one that is not good (only where keys are required).",
     403: "The service keeps this index itself.",
     404: "There is no such index, sentence or snapshot, or no translation model at all.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
+    429: "Too much at once, or in a minute; Retry-After says when to come again.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
 }
 TAGS = {
@@ -53,6 +59,40 @@ class Problem(BaseModel):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that may answer with these problems."""
     return {status: _response(status) for status in statuses}
+
+
+def describe_access(app: FastAPI, table: RouteTable, settings: Settings) -> None:
+    """Let the document of ``app`` say what each operation needs, as far as the settings ask."""
+    make = app.openapi
+
+    def document() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
+        found = make()
+        if is_new:
+            _add_access(found, table, settings)
+        return found
+
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _add_access(document: dict[str, Any], table: RouteTable, settings: Settings) -> None:
+    needs_key = settings.keys == "required"
+    is_limited = bool(settings.requests_per_minute or settings.characters_per_minute)
+    if needs_key:
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "`bitext keys make`"}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            demand = table.find(method.upper(), path).demand
+            if demand is None or demand.scope is Scope.OPEN:
+                continue
+            operation["x-scope"] = demand.scope.value
+            statuses = [401, 403] if needs_key else []
+            statuses += [429] if is_limited and demand.scope not in FREE else []
+            for status in statuses:
+                operation["responses"].setdefault(str(status), _response(status))
+            if needs_key:
+                operation["security"] = [{"key": []}]
 
 
 def operation_id(route: APIRoute) -> str:

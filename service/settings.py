@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     StringConstraints,
     ValidationError,
@@ -42,6 +46,12 @@ def _named(value: object) -> object:
     return named
 
 
+def _network(value: str) -> str:
+    """``value`` if it is an address or a network, such as ``10.0.0.0/8``."""
+    ipaddress.ip_network(value)
+    return value
+
+
 def _user_data() -> Path:
     """Where programs keep a user's data (XDG base directories)."""
     given = Path(os.environ.get("XDG_DATA_HOME", ""))
@@ -52,6 +62,10 @@ def _user_data() -> Path:
 Name = Annotated[str, StringConstraints(min_length=1)]
 Listed = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
 Named = Annotated[dict[Name, Name], BeforeValidator(_named)]
+Network = Annotated[Name, AfterValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
+Origin = Annotated[Name, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.:\[\]-]+)$")]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_listed)]
 
 
 class Settings(BaseModel):
@@ -61,7 +75,19 @@ class Settings(BaseModel):
 
     host: Name = "127.0.0.1"  # the address to listen at: this machine only
     port: int = Field(8000, ge=0, le=65535)  # 0: one that is free
-    allowed_hosts: Listed = ()  # names that clients may call us by; none given: see guard.py
+    allowed_hosts: Listed = ()  # names that clients may call us by; none given: see access/guard.py
+    trusted_proxies: Networks = ()  # whose X-Forwarded-For and -Proto are believed
+
+    keys: Literal["off", "required"] = "off"  # `bitext keys make` makes them
+    cors_origins: Origins = ()  # pages of other sites that may call; "*": all
+    requests_per_minute: NonNegativeInt = 0  # of one key, or without keys one address; 0: any
+    characters_per_minute: NonNegativeInt = 0  # the same, counted in bodies of JSON
+    header_seconds: PositiveFloat = 10  # for the head of a request to come
+    body_seconds: PositiveFloat = 60  # for its body, or of an upload the next piece
+    max_connections: PositiveInt = 4_000  # at a time; more are turned away
+
+    log: Literal["text", "json"] = "text"
+    log_texts: bool = False  # also what users sent
 
     model: Name = "bundled"  # used where a request names none, and loaded at the start
     models: Listed = ()  # more that requests may name: folders, or hub names in the local cache

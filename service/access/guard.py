@@ -9,13 +9,19 @@ calls us by must be one we know.
 from __future__ import annotations
 
 import ipaddress
+import logging
 
+import anyio
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import problem
+from service.access.table import FILES
+from service.errors import bug, problem
+from service.observing.record import record_of
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
@@ -24,46 +30,72 @@ HEADERS = {
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers that do not know frame-ancestors
     "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
 }
+"""On every answer; after the OWASP Secure Headers Project, where that fits an API and its page."""
+PRIVATE = "no-store"
+"""The Cache-Control of answers, which hold someone's text, on the way and in the browser."""
+FILE = "no-cache"
+"""That of the page's files: kept, but asked for again, lest an old script meet a new service."""
+ONLY_ENCRYPTED = "max-age=31536000"
+"""For a year; said over HTTPS only, where a proxy that is trusted says that it speaks it."""
 
 
 class Guard:
-    """ASGI middleware: checks the Host, takes JSON only and no more than may be, sets HEADERS."""
+    """ASGI middleware: checks the Host, takes JSON only, no more of it and no slower than may be,
+    and sets HEADERS."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._hosts = known_hosts(settings)
         self._max_body = settings.max_body_bytes
+        self._seconds = settings.body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
+        began = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                began = True
+                _add_headers(MutableHeaders(scope=message), scope)
             await send(message)
 
+        demand = record_of(scope).found.demand
+        streams = demand is not None and demand.streams
         try:
-            self._check(Headers(scope=scope))
+            self._check(Headers(scope=scope), streams)
         except HTTPException as error:
-            answer = problem(scope["path"], error.status_code, error.detail)
+            answer = problem(scope["path"], error.status_code, error.detail, headers=error.headers)
             await answer(scope, receive, send_with_headers)
             return
-        await self._app(scope, self._limited(receive), send_with_headers)
+        try:
+            await self._app(scope, self._limited(receive, streams), send_with_headers)
+        except Exception:
+            if not began:  # Starlette's own answer would be without these headers
+                await bug(scope["path"])(scope, receive, send_with_headers)
+            raise
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, headers: Headers, streams: bool) -> None:
         host = headers.get("host", "")
         if self._hosts is not None and _without_port(host) not in self._hosts:
             raise HTTPException(
                 421, f"this service does not go by the name '{host}'; see BITEXT_ALLOWED_HOSTS"
             )
+        coding = headers.get("content-encoding", "identity").strip().lower()
+        if coding != "identity":  # a small body could be packed that is a large one unpacked
+            detail = f"send the body as it is, without Content-Encoding; got '{coding}'"
+            raise HTTPException(415, detail, {"Accept-Encoding": "identity"})
+        if streams:
+            return
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._max_body:
             raise self._too_large()
@@ -72,15 +104,25 @@ class Guard:
             came = f"got '{sent}'" if sent else "got none"
             raise HTTPException(415, f"send Content-Type: application/json; {came}")
 
-    def _limited(self, receive: Receive) -> Receive:
-        """``receive``, ending in a 413 as soon as more than the limit has come, stated or not."""
+    def _limited(self, receive: Receive, streams: bool) -> Receive:
+        """``receive``, ending in a 413 as soon as more than the limit has come, stated or not, and
+        in a 408 when what was to come does not: the whole body, or of an upload the next piece."""
         taken = 0
+        whole = False
+        until = anyio.current_time() + self._seconds
 
         async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:  # what may still come is that the client hangs up
+                return await receive()
+            left = self._seconds if streams else until - anyio.current_time()
+            with anyio.move_on_after(left) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                raise self._too_slow()
+            whole = not message.get("more_body", False)
             taken += len(message.get("body", b""))
-            if taken > self._max_body:
+            if taken > self._max_body and not streams:
                 raise self._too_large()
             return message
 
@@ -89,6 +131,11 @@ class Guard:
     def _too_large(self) -> HTTPException:
         limit = f"{self._max_body} bytes (BITEXT_MAX_BODY_BYTES)"
         return HTTPException(413, f"the body is larger than the {limit} that one request may have")
+
+    def _too_slow(self) -> HTTPException:
+        limit = f"{self._seconds:g} seconds (BITEXT_BODY_SECONDS)"
+        detail = f"the body did not come within the {limit} that it may take"
+        return HTTPException(408, detail, {"Connection": "close"})
 
 
 def known_hosts(settings: Settings) -> frozenset[str] | None:
@@ -100,21 +147,40 @@ def known_hosts(settings: Settings) -> frozenset[str] | None:
     if settings.allowed_hosts:
         names = {_without_port(name) for name in settings.allowed_hosts}
         return None if "*" in names else frozenset(names)
-    if not _is_local(settings.host):
+    if not is_local(settings.host):
         return None
     return LOCAL_NAMES | {settings.host.lower()}
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Say so where anyone who reaches the service may use it."""
+    if settings.keys == "off" and not is_local(settings.host):
+        logger.warning(
+            "no keys are required: whoever reaches %s may use the service; see BITEXT_KEYS",
+            settings.host,
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens at ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    is_file = scope["path"] == "/" or scope["path"].startswith(tuple(f"{at}/" for at in FILES))
+    headers.setdefault("Cache-Control", FILE if is_file else PRIVATE)
+    if scope.get("scheme") == "https":
+        headers.setdefault("Strict-Transport-Security", ONLY_ENCRYPTED)
 
 
 def _is_json(headers: Headers) -> bool:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _without_port(host: str) -> str:

@@ -44,6 +44,9 @@ class Scope(Enum):
 GIVEN = tuple(scope for scope in Scope if scope is not Scope.OPEN)
 """The scopes that a key can have."""
 
+FREE = (Scope.OPEN, Scope.METRICS)
+"""No rate holds for these: they cost little, and those who ask must not be turned away."""
+
 
 class Demand(NamedTuple):
     """What a route asks of a request."""

@@ -73,7 +73,7 @@ class RouteTable:
 def _row(prefix: str, route: APIRoute) -> _Row:
     template = prefix + route.path
     pattern, _, _ = compile_path(template)
-    return _Row(pattern, template, frozenset(route.methods), demand_of(route.endpoint))
+    return _Row(pattern, template, frozenset(route.methods or ()), demand_of(route.endpoint))
 
 
 def _file(path: str) -> Found:

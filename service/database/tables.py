@@ -45,6 +45,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def all_tables() -> MetaData:
     """The tables of all rooms, which are known once their files are imported."""
+    import service.access.tables
     import service.jobs.tables  # noqa: F401
 
     return Base.metadata

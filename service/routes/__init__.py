@@ -10,6 +10,7 @@ from service.routes import (
     indexes,
     info,
     methods,
+    metrics,
     mine,
     models,
     page,
@@ -39,5 +40,6 @@ TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
     info.router,
+    metrics.router,
     page.router,
 )

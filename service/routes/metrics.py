@@ -1,0 +1,24 @@
+"""``GET /metrics``: the figures, for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.access.scopes import Scope, needs
+from service.observing.metrics import Metrics
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "In the text format."}},
+)
+@needs(Scope.METRICS)
+def metrics(request: Request) -> Response:
+    """Counts and durations since the start, without texts or names of indexes."""
+    figures: Metrics = request.app.state.metrics
+    return Response(figures.text(), media_type=CONTENT_TYPE_LATEST)
