@@ -61,6 +61,7 @@ def serve(
     file, by port = 8000. Options come before variables, and these before the file. Ctrl-C stops the
     service.
     """
+    from service.batching.cores import available_cores, limit_libraries
     from service.settings import Settings
 
     _set_log_level(log_level)
@@ -76,6 +77,7 @@ def serve(
         data_dir=data_dir,
         sample=sample,
     )
+    limit_libraries(settings.cores or available_cores())
     with listen(settings.host, settings.port) as listener:
         _run(settings, listener)
 

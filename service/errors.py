@@ -24,6 +24,7 @@ from bitext.errors import (
     TooLongError,
     UnknownNameError,
 )
+from encoders.gathering.callers import HungUpError
 from service.observing.record import record_of
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,32 @@ class UnknownSnapshotError(UnknownNameError):
     """A snapshot that is not there."""
 
 
+class UnknownJobError(UnknownNameError):
+    """A job that is not there, or has no such artefact."""
+
+
+class UnknownUploadError(UnknownNameError):
+    """An upload that is not there."""
+
+
+class NoTranslationModelError(UnknownNameError):
+    """Something to translate, where there is no translation model at all."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
 
 class NotReadyError(BitextError):
     """The model is not loaded yet, or could not be."""
+
+
+class OverloadedError(BitextError):
+    """As much is being worked on, or waits, as may; ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Kind(NamedTuple):
@@ -80,6 +101,19 @@ KINDS: dict[type[BitextError], Kind] = {
         404,
         "Unknown snapshot",
         "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
+    ),
+    UnknownJobError: Kind(
+        "unknown-job", 404, "Unknown job", "There is no such job, or it has no such artefact."
+    ),
+    UnknownUploadError: Kind(
+        "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
+    ),
+    NoTranslationModelError: Kind(
+        "no-translation-model",
+        404,
+        "No translation model",
+        "Train one with 'bitext train', or export one with 'bitext export', and put its folder "
+        "where the detail says.",
     ),
     UnknownNameError: Kind(
         "unknown-name",
@@ -110,6 +144,15 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     ReadOnlyError: Kind(
         "read-only", 403, "Read-only", "The service keeps this index itself; make another one."
+    ),
+    OverloadedError: Kind(
+        "overloaded",
+        429,
+        "Overloaded",
+        "As many requests wait as may; try again after the seconds that Retry-After says.",
+    ),
+    HungUpError: Kind(
+        "hung-up", 499, "Client hung up", "Nobody waits for the answer; the log may show it."
     ),
     BusyError: Kind(
         "busy", 503, "Busy", "Another process is writing to the index; try again in a while."
@@ -180,6 +223,8 @@ async def _bitext_error(request: Request, error: Exception) -> Response:
     kind = kind_of(error)
     passes = isinstance(error, (NotReadyError, BusyError, DatabaseError))
     headers = {"Retry-After": "1"} if passes else None
+    if isinstance(error, OverloadedError):
+        headers = {"Retry-After": str(error.retry_after)}
     return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
 
 
@@ -216,10 +261,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         place = f"at character {first['loc'][-1] + 1}"
         return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
+    return problem(path, 422, sentence_of(first) + more, kind=KINDS[InputError])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence_of(error: Mapping[str, Any]) -> str:
     """What is wrong with which field.
 
     Example: ``field 'pairs.0.source': expected a text or a list of words, got 3``

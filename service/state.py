@@ -12,14 +12,17 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.disconnects import REQUEST
 from service.batching.events import Events
 from service.database.engine import database_of
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
+from service.jobs.service import Jobs
 from service.models import Models
 from service.samples import SAMPLE, keep_sample
 from service.settings import Settings
 from service.snapshots import Snapshots
+from service.uploads import Uploads
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -38,11 +41,14 @@ class State:
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
         self.events = Events()
-        self.models = Models(settings, registry)
+        self.models = Models(settings, registry, self.events)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self.database = database_of(settings)
+        self.uploads = Uploads(settings, self.database)
+        self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
+        self._aside = anyio.CapacityLimiter(4)
         self.ready = False
         self.failure: Exception | None = None
 
@@ -72,6 +78,11 @@ class State:
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
 
+    async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function``, which computes nothing with a model, in a thread; a few at once."""
+        call = functools.partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._aside)
+
     async def copying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function``, which copies a whole index, in a thread; one at a time, others wait
         without holding a thread."""
@@ -91,6 +102,7 @@ class State:
         from bitext.segmentation import segment
 
         self.database.open()
+        self.uploads.tidy()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])
@@ -99,7 +111,8 @@ class State:
             keep_sample(self.indexes.folder / SAMPLE, encoder)
 
 
-def _state(request: Request) -> State:
+async def _state(request: Request) -> State:
+    REQUEST.set(request)  # whose client may hang up; see Models.run
     state: State = request.app.state.service
     return state
 
