@@ -126,6 +126,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nmt.interop.commands:export_model",
         "Turn a translation model into a model.pt of fairseq.",
     ),
+    "backup create": (
+        "service.backup.commands:create",
+        "Write all that a service keeps to one file.",
+    ),
+    "backup check": ("service.backup.commands:check", "See whether a backup is whole."),
+    "backup restore": (
+        "service.backup.commands:restore",
+        "Make the data of a service what a backup holds.",
+    ),
     "keys make": ("service.access.commands:make", "Make a key for the service."),
     "keys list": ("service.access.commands:list_keys", "List the keys of the service."),
     "keys revoke": ("service.access.commands:revoke", "Revoke a key."),
@@ -148,6 +157,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 GROUPS = {
+    "backup": "Keep all that a service has in one file, and put it back.",
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",

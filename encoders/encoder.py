@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ class Pieces(NamedTuple):
     """The word each piece belongs to, ascending, shape (pieces,)."""
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
     """A run of one sentence's pieces that the model can take, and the part it answers for."""
 
     sentence: int
@@ -52,10 +53,26 @@ class _Window(NamedTuple):
     keep: slice  # of the window's pieces: those no neighbouring window has more context for
 
 
+class Reading(NamedTuple):
+    """What is wanted of the hidden states of a batch."""
+
+    layers: tuple[int, ...]
+    poolings: tuple[str, ...] = ()
+    """Of ``SENTENCE_POOLINGS``; none: the vector of each piece."""
+
+
+Read = Mapping[tuple[int, str], Vectors]
+"""What a reading gives, by layer and pooling: shape (windows, dim). Without pooling, by layer and
+the empty string: shape (windows, length, dim), padded."""
+Passes = Callable[[Sequence[Window], Reading], Iterator[tuple[Sequence[Window], Read]]]
+"""Puts windows through a model in batches; each window comes back once, with its row of a reading,
+in any order."""
+
+
 class _Work(NamedTuple):
     """What is to be computed for a list of sentences: each distinct one once."""
 
-    windows: list[_Window]  # of the first of equal sentences
+    windows: list[Window]  # of the first of equal sentences
     first: NDArray[np.int64]  # for every sentence, the first one equal to it
 
 
@@ -95,6 +112,25 @@ class Encoder:
         self.dim = int(config.hidden_size)
         framing = len(self._splitter.prefix) + len(self._splitter.suffix)
         self.max_pieces = positions(checkpoint) - framing
+        self.framing = framing
+        self._shared: Passes | None = None
+
+    def by_way_of(self, passes: Passes, splitter: SubwordSplitter | None = None) -> Encoder:
+        """The same encoder and model, whose windows go through it by ``passes``.
+
+        So :class:`encoders.gathering.Gatherer` lets many threads share batches.
+
+        :param splitter: to take the place of the encoder's own.
+        """
+        other = copy.copy(self)
+        other._shared = passes
+        other._splitter = self._splitter if splitter is None else splitter
+        return other
+
+    @property
+    def splitter(self) -> SubwordSplitter:
+        """What makes pieces of text."""
+        return self._splitter
 
     def check_layer(self, layer: int | None, task: str) -> int:
         """``layer`` if the model has it; without one, the layer that suits ``task``.
@@ -178,11 +214,9 @@ class Encoder:
             for layer in layers
             for pooling in poolings
         }
-        for batch in self._batches(work.windows):
-            states, mask = self._forward(batch, layers)
+        for batch, read in self._passes(work.windows, Reading(tuple(layers), tuple(poolings))):
             for (layer, pooling), total in totals.items():
-                pooled = pool_sentence(states[layer], mask, pooling).float().cpu().numpy()
-                _add_windows(total, batch, pooled, pooling)
+                _add_windows(total, batch, read[layer, pooling], pooling)
             if progress is not None:
                 progress(sum(int(copies[w.sentence]) for w in batch if w.start == 0))
         for total in totals.values():
@@ -266,11 +300,9 @@ class Encoder:
             for layer in layers
         }
         first = len(self._splitter.prefix)
-        for batch in self._batches(work.windows):
-            states = self._forward(batch, layers)[0]
+        for batch, read in self._passes(work.windows, Reading(tuple(layers))):
             for layer, of_layer in vectors.items():
-                hidden = states[layer].float().cpu().numpy()
-                for part, rows in zip(batch, hidden, strict=True):
+                for part, rows in zip(batch, read[layer, ""], strict=True):
                     own = rows[first : first + len(part.ids)][part.keep]
                     at = part.start + part.keep.start
                     of_layer[part.sentence][at : at + len(own)] = own
@@ -284,7 +316,7 @@ class Encoder:
 
     def _work(self, subwords: Sequence[Subwords], too_long: str) -> _Work:
         _check("too_long", too_long, TOO_LONG)
-        windows: list[_Window] = []
+        windows: list[Window] = []
         seen: dict[tuple[int, ...], int] = {}
         first = np.arange(len(subwords))
         for number, (ids, _) in enumerate(subwords):
@@ -293,7 +325,7 @@ class Encoder:
                 continue
             if len(ids) <= self.max_pieces:
                 if ids:
-                    windows.append(_Window(number, ids, 0, slice(0, len(ids))))
+                    windows.append(Window(number, ids, 0, slice(0, len(ids))))
             elif too_long == "error":
                 raise TooLongError(
                     f"has {len(ids)} pieces, and model '{self.name}' takes {self.max_pieces}; "
@@ -304,16 +336,36 @@ class Encoder:
                 windows.extend(_split_windows(number, ids, self.max_pieces))
         return _Work(windows, first)
 
-    def _batches(self, windows: Sequence[_Window]) -> Iterator[list[_Window]]:
-        """Windows sorted by length, longest first, in batches with little padding."""
-        framing = len(self._splitter.prefix) + len(self._splitter.suffix)
+    def _passes(
+        self, windows: Sequence[Window], reading: Reading
+    ) -> Iterator[tuple[Sequence[Window], Read]]:
+        passes = self.passes if self._shared is None else self._shared
+        return passes(windows, reading)
+
+    def passes(
+        self, windows: Sequence[Window], reading: Reading
+    ) -> Iterator[tuple[Sequence[Window], Read]]:
+        """Put windows through the model in this thread, in batches with little padding.
+
+        Sorted by length, longest first.
+        """
         ordered = sorted(windows, key=lambda w: -len(w.ids))
         left = iter(ordered)
-        for size in batch_sizes([len(w.ids) + framing for w in ordered], self.batch_cost):
-            yield list(islice(left, size))
+        for size in batch_sizes([len(w.ids) + self.framing for w in ordered], self.batch_cost):
+            batch = list(islice(left, size))
+            yield batch, self.read(batch, [reading])[reading]
+
+    def read(self, batch: Sequence[Window], readings: Collection[Reading]) -> dict[Reading, Read]:
+        """What several readings make of one pass of ``batch``, all at once.
+
+        :param readings: of the same layers, or else those of all of them are computed.
+        """
+        layers = sorted({layer for reading in readings for layer in reading.layers})
+        states, mask = self._forward(batch, layers)
+        return {reading: _read(states, mask, reading) for reading in set(readings)}
 
     def _forward(
-        self, batch: Sequence[_Window], layers: Collection[int]
+        self, batch: Sequence[Window], layers: Collection[int]
     ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
         """Hidden states (batch, length, dim) by layer, and where each window's kept pieces are."""
         prefix, suffix = self._splitter.prefix, self._splitter.suffix
@@ -336,7 +388,17 @@ class Encoder:
         return states, torch.from_numpy(kept).to(device)  # type: ignore[arg-type]
 
 
-def _add_windows(total: Vectors, batch: Sequence[_Window], pooled: Vectors, pooling: str) -> None:
+def _read(states: Mapping[int, torch.Tensor], mask: torch.Tensor, reading: Reading) -> Read:
+    if not reading.poolings:
+        return {(layer, ""): states[layer].float().cpu().numpy() for layer in reading.layers}
+    return {
+        (layer, pooling): pool_sentence(states[layer], mask, pooling).float().cpu().numpy()
+        for layer in reading.layers
+        for pooling in reading.poolings
+    }
+
+
+def _add_windows(total: Vectors, batch: Sequence[Window], pooled: Vectors, pooling: str) -> None:
     """Put the pooled vectors of windows into the rows of their sentences."""
     for window, vector in zip(batch, pooled, strict=True):
         if pooling == "max":
@@ -358,13 +420,13 @@ def positions(checkpoint: Checkpoint) -> int:
     return min(stated, room)
 
 
-def _split_windows(number: int, ids: list[int], size: int) -> Iterator[_Window]:
+def _split_windows(number: int, ids: list[int], size: int) -> Iterator[Window]:
     """Windows that overlap by half, each answering for its middle, the outer ones for their end."""
     step = max(1, size // 2)
     starts = [*range(0, len(ids) - size, step), len(ids) - size]
     edges = [0, *((a + size + b) // 2 for a, b in pairwise(starts)), len(ids)]
     for start, (begin, end) in zip(starts, pairwise(edges), strict=True):
-        yield _Window(number, ids[start : start + size], start, slice(begin - start, end - start))
+        yield Window(number, ids[start : start + size], start, slice(begin - start, end - start))
 
 
 def _check(what: str, given: str, choices: Sequence[str]) -> None:

@@ -33,7 +33,8 @@ def create_app(settings: Settings, registry: ModelRegistry | None = None) -> Fas
     app = FastAPI(
         title="bitext",
         version=__version__,
-        description="Align words and retrieve translations with one multilingual model.",
+        description="Align words, carry labels over, retrieve and translate, with shared models.",
+        openapi_tags=[{"name": n, "description": text} for n, text in openapi.TAGS.items()],
         docs_url=None,  # FastAPI's page loads its parts from a CDN; ours is in routes/page.py
         redoc_url=None,
         redirect_slashes=False,  # one address for each thing
@@ -64,4 +65,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with anyio.create_task_group() as background:
         background.start_soon(app.state.service.warm_up)
         yield
+        await app.state.service.models.close()
         background.cancel_scope.cancel()

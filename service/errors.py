@@ -24,6 +24,8 @@ from bitext.errors import (
     TooLongError,
     UnknownNameError,
 )
+from encoders.gathering.callers import HungUpError
+from service.observing.record import record_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +60,24 @@ class UnknownUploadError(UnknownNameError):
     """An upload that is not there."""
 
 
+class NoTranslationModelError(UnknownNameError):
+    """Something to translate, where there is no translation model at all."""
+
+
 class ReadOnlyError(BitextError):
     """A change to something that the service keeps itself."""
 
 
 class NotReadyError(BitextError):
     """The model is not loaded yet, or could not be."""
+
+
+class OverloadedError(BitextError):
+    """As much is being worked on, or waits, as may; ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Kind(NamedTuple):
@@ -94,6 +108,13 @@ KINDS: dict[type[BitextError], Kind] = {
     UnknownUploadError: Kind(
         "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
     ),
+    NoTranslationModelError: Kind(
+        "no-translation-model",
+        404,
+        "No translation model",
+        "Train one with 'bitext train', or export one with 'bitext export', and put its folder "
+        "where the detail says.",
+    ),
     UnknownNameError: Kind(
         "unknown-name",
         422,
@@ -123,6 +144,15 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     ReadOnlyError: Kind(
         "read-only", 403, "Read-only", "The service keeps this index itself; make another one."
+    ),
+    OverloadedError: Kind(
+        "overloaded",
+        429,
+        "Overloaded",
+        "As many requests wait as may; try again after the seconds that Retry-After says.",
+    ),
+    HungUpError: Kind(
+        "hung-up", 499, "Client hung up", "Nobody waits for the answer; the log may show it."
     ),
     BusyError: Kind(
         "busy", 503, "Busy", "Another process is writing to the index; try again in a while."
@@ -193,6 +223,8 @@ async def _bitext_error(request: Request, error: Exception) -> Response:
     kind = kind_of(error)
     passes = isinstance(error, (NotReadyError, BusyError, DatabaseError))
     headers = {"Retry-After": "1"} if passes else None
+    if isinstance(error, OverloadedError):
+        headers = {"Retry-After": str(error.retry_after)}
     return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
 
 
@@ -204,9 +236,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: f"{request.url.path} does not answer {request.method}",
     }
     known = details.get(error.status_code)
-    return problem(
-        request.url.path, error.status_code, known or str(error.detail), headers=error.headers
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the router tells only of the first route at the address
+        headers["Allow"] = ", ".join(sorted(record_of(request.scope).found.allowed))
+    return problem(request.url.path, error.status_code, known or str(error.detail), headers=headers)
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

@@ -12,8 +12,10 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from bitext.errors import BitextError
+from service.batching.disconnects import REQUEST
 from service.batching.events import Events
 from service.database.engine import database_of
+from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
 from service.jobs.service import Jobs
@@ -40,13 +42,15 @@ class State:
     def __init__(self, settings: Settings, registry: ModelRegistry | None = None) -> None:
         self.settings = settings
         self.events = Events()
-        self.models = Models(settings, registry)
+        self.models = Models(settings, registry, self.events)
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self.database = database_of(settings)
         self.uploads = Uploads(settings, self.database)
         self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
+        self._aside = anyio.CapacityLimiter(4)
+        self.draining = Draining()
         self.ready = False
         self.failure: Exception | None = None
 
@@ -69,12 +73,18 @@ class State:
 
     def check_ready(self) -> None:
         """:raises NotReadyError: saying why."""
+        self.draining.check()
         if self.ready:
             return
         if self.is_loading:
             raise NotReadyError(f"model '{self.settings.model}' is being loaded")
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
+
+    async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function``, which computes nothing with a model, in a thread; a few at once."""
+        call = functools.partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._aside)
 
     async def copying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function``, which copies a whole index, in a thread; one at a time, others wait
@@ -104,7 +114,8 @@ class State:
             keep_sample(self.indexes.folder / SAMPLE, encoder)
 
 
-def _state(request: Request) -> State:
+async def _state(request: Request) -> State:
+    REQUEST.set(request)  # whose client may hang up; see Models.run
     state: State = request.app.state.service
     return state
 

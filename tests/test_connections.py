@@ -36,12 +36,12 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def running(most: int = 100, **settings: Any) -> Iterator[tuple[str, int]]:
+def running(most: int = 100, seconds: float = SOON, **settings: Any) -> Iterator[tuple[str, int]]:
     """The address of a service that loads no model."""
     app = create_app(Settings(sample=False, body_seconds=SOON, **settings))
     config = uvicorn.Config(
         app,
-        http=protocol(SOON, most, app.state.metrics.connection_refused),
+        http=protocol(seconds, most, app.state.metrics.connection_refused),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -201,7 +201,7 @@ def test_what_is_not_http_is_refused(address: tuple[str, int], sent: bytes) -> N
 
 
 def test_connections_over_the_limit_are_turned_away() -> None:
-    with running(most=3) as address:
+    with running(most=3, seconds=PATIENCE) as address:
         held = [socket.create_connection(address, timeout=PATIENCE) for _ in range(3)]
         try:
             for client in held:
@@ -218,6 +218,19 @@ def test_connections_over_the_limit_are_turned_away() -> None:
                     except OSError:
                         continue
                     found = everything(later)
+        finally:
+            for client in held:
+                client.close()
+
+
+def test_silent_connections_make_room_for_others() -> None:
+    with running(most=3, seconds=PATIENCE) as address:
+        held = [socket.create_connection(address, timeout=PATIENCE) for _ in range(3)]
+        try:
+            with connected(address) as late:
+                late.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert late.recv(65536).startswith(b"HTTP/1.1 200 ")
+                assert everything(held[0]) == b""  # the oldest
         finally:
             for client in held:
                 client.close()

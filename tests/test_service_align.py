@@ -265,7 +265,7 @@ def test_requests_at_the_same_time_do_not_mix(client: TestClient) -> None:
     alone = [align(client, **request) for request in requests]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda request: align(client, **request), requests))
-    assert together == alone
+    assert together == near(alone)  # batches are shared, and round otherwise
 
 
 def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(

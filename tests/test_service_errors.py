@@ -13,9 +13,9 @@ import bitext.errors
 import service.errors
 from bitext.errors import BitextError, BusyError
 from encoders.registry import ModelRegistry
+from service.access.guard import HEADERS, known_hosts
 from service.app import create_app
 from service.errors import KINDS, kind_of
-from service.access.guard import HEADERS, known_hosts
 from service.settings import Settings
 
 LIMIT = 2000

@@ -24,7 +24,10 @@ from tests.conftest import Serve
 from tests.test_service_errors import problem
 
 MOST = 100_000
-MINE: dict[str, Any] = {"kind": "mine", "settings": {"source": "input:en.txt", "target": "input:de.txt"}}
+MINE: dict[str, Any] = {
+    "kind": "mine",
+    "settings": {"source": "input:en.txt", "target": "input:de.txt"},
+}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bitext.text import atomic_folder
 from encoders.checkpoint import find_device, quietly
 from encoders.objectives.network import Network
+from encoders.sinusoids import sinusoids
 from encoders.training import processes
 from encoders.training.batches import TrainingCorpus
 from encoders.training.corpus import find_corpora
@@ -119,17 +120,6 @@ def start_from(model: Any, vectors: NDArray[np.float32]) -> None:
         model.roberta.embeddings.token_type_embeddings.weight.zero_()
         positions = model.roberta.embeddings.position_embeddings.weight
         positions.copy_(POSITION_SCALE * sinusoids(*positions.shape))
-
-
-def sinusoids(positions: int, dim: int) -> torch.Tensor:
-    """Sine and cosine of each position at ``dim / 2`` wavelengths (Vaswani et al., 2017).
-
-    Near positions have similar vectors, which gives words of the same place in two sentences a
-    head start. Shape (positions, dim).
-    """
-    wavelengths = 10000 ** (torch.arange(0, dim, 2) / dim)
-    angles = torch.arange(positions)[:, None] / wavelengths
-    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(positions, -1)[:, :dim]
 
 
 def save_model(

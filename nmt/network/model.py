@@ -15,6 +15,7 @@ from bitext.errors import InputError, UnknownNameError, choose_from
 from bitext.text import atomic_folder
 from encoders.checkpoint import DTYPES, find_device, quietly, reading
 from encoders.hub import find_folder, fingerprint
+from encoders.sinusoids import sinusoids
 from encoders.training.run import writing
 from nmt.network.fused import FusedConfig, write_note
 from nmt.pieces.hub_codec import HubCodec, codec_of
@@ -155,9 +156,9 @@ class Shape:
 def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
     """A network of BART's shape (Lewis et al., 2020) with new weights.
 
-    Layer normalisation comes after each block and after the embeddings, positions are learned, and
-    one matrix embeds the pieces of both sides and is the output layer: the shape onto which an
-    XLM-R maps exactly.
+    Layer normalisation comes after each block and after the embeddings, positions are learned,
+    beginning as sinusoids, and one matrix embeds the pieces of both sides and is the output layer:
+    the shape onto which an XLM-R maps exactly.
     """
     tokenizer = codec.tokenizer
     build: Any = transformers.BartConfig  # takes keys of other libraries, too
@@ -175,8 +176,7 @@ def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
         dropout=shape.dropout,
         attention_dropout=shape.attention_dropout,
         activation_dropout=shape.activation_dropout,
-        # Glorot & Bengio (2010) for square matrices; BART's 0.02 suits a width of 1024 and more
-        init_std=shape.dim**-0.5,
+        init_std=shape.dim**-0.5,  # of embeddings; BART's 0.02 suits a width of 1024 and more
         pad_token_id=codec.pad,
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else codec.end,
         eos_token_id=codec.end,
@@ -188,5 +188,23 @@ def build_network(shape: Shape, codec: TaggedCodec, *, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     model: Any = transformers.BartForConditionalGeneration(config)
+    _begin(model)
     model.generation_config.max_length = shape.max_pieces
     return model
+
+
+def _begin(model: Any) -> None:
+    """Give positions and matrices the values from which a small corpus still teaches them.
+
+    Positions are sinusoids, as large as embeddings; matrices are uniform as Glorot & Bengio (2010,
+    eq. 16) have it, those of query, key and value counted as one of three times the height.
+    """
+    with torch.no_grad():
+        for side in (model.model.encoder, model.model.decoder):
+            table = side.embed_positions.weight
+            table.copy_(model.config.init_std * sinusoids(*table.shape))
+    for layer in (*model.model.encoder.layers, *model.model.decoder.layers):
+        for name, module in layer.named_modules():
+            if isinstance(module, torch.nn.Linear):
+                joint = name.rpartition(".")[2] in ("q_proj", "k_proj", "v_proj")
+                torch.nn.init.xavier_uniform_(module.weight, gain=0.5**0.5 if joint else 1.0)

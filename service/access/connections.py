@@ -34,7 +34,8 @@ FULL = (
 def careful(settings: Settings, refused: Callable[[], None]) -> dict[str, Any]:
     """What ``uvicorn.Config`` is told beside the application.
 
-    :param refused: called for each connection over the limit, which is answered 503 and closed.
+    :param refused: called for each connection over the limit: a silent one is closed instead, or it
+        is answered 503.
     """
     most = possible(settings.max_connections)
     return {
@@ -52,18 +53,30 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
     :param refused: called for each connection over the limit.
     """
 
+    silent: dict[H11Protocol, None] = {}  # in the order in which they came
+
     class Careful(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _lingering = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > most:
-                refused()
+            if len(self.connections) <= most or self._make_room():
+                self._wait()
+            else:
                 transport.write(FULL)
                 transport.close()
-            else:
-                self._wait()
+
+        def _make_room(self) -> bool:
+            """Close the connection that has sent nothing whole for longest, if there is one.
+
+            Who holds connections open without a word thus takes only from those who do the same.
+            """
+            refused()
+            oldest = next(iter(silent), None)
+            if oldest is not None:
+                oldest.transport.abort()
+            return oldest is not None
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -91,9 +104,11 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
 
         def _wait(self) -> None:
             if self._timer is None:
+                silent[self] = None
                 self._timer = self.loop.call_later(seconds, self._too_late)
 
         def _stop_waiting(self) -> None:
+            silent.pop(self, None)
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

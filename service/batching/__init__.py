@@ -1,1 +1,1 @@
-"""Requests that share the models: who is let in, what is computed together, and what is told of it."""
+"""Requests that share the models: who is let in, what is computed together, what is told of it."""

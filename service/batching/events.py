@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encoders.gathering import BatchDone, CallDone, Tokenised
+from encoders.gathering.events import BatchDone, CallDone, Tokenised
 
 logger = logging.getLogger(__name__)
 

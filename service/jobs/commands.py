@@ -49,15 +49,17 @@ def worker(
     """
     import logging
 
+    from service.backup.restoring import at_work
     from service.database.engine import database_of
     from service.jobs.worker import Worker, stop_on_signals
     from service.settings import Settings
 
     logging.getLogger("service").setLevel(logging.INFO)
     settings = Settings.load(os.environ, data_dir=data_dir, database=database, worker_jobs=jobs)
-    made = Worker(settings, database_of(settings))
-    stop_on_signals(made)
-    made.run(until_idle=until_idle)
+    with at_work(settings):
+        made = Worker(settings, database_of(settings))
+        stop_on_signals(made)
+        made.run(until_idle=until_idle)
 
 
 def submit(

@@ -73,7 +73,7 @@ class Metrics:
             "requests_unauthorised", "401 and 403: no or a wrong key, a scope too small.", "status"
         )
         self._connections_refused = self._counter(
-            "connections_refused", "Connections over BITEXT_MAX_CONNECTIONS."
+            "connections_refused", "Connections closed for BITEXT_MAX_CONNECTIONS."
         )
         self._on_the_way()
         build = self._gauge("build_info", "Always 1.", "version")
@@ -133,7 +133,7 @@ class Metrics:
         self._refused.labels("rate").inc()
 
     def connection_refused(self) -> None:
-        """There were too many connections."""
+        """One was closed, since there were too many."""
         self._connections_refused.inc()
 
     # --- batching

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from service.access.scopes import Scope, needs
 from service.aligning import align as align_in
 from service.limits import check_pairs
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.align import AlignRequest, AlignResponse
 from service.state import StateOf
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["align"])
 @router.post(
     "/align",
     response_model_exclude_none=True,
-    responses=problems(*BODY, 503),
+    responses=problems(*BODY, *MODEL),
     summary="Align words",
 )
 @needs(Scope.READ)

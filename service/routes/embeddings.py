@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from service.access.scopes import Scope, needs
 from service.embedding import embed
 from service.limits import check_inputs
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from service.state import State, StateOf
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["embeddings"])
 @router.post(
     "/embeddings",
     response_model=EmbeddingsResponse,
-    responses=problems(*BODY, 503),
+    responses=problems(*BODY, *MODEL),
     summary="Embed texts",
 )
 @needs(Scope.READ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from service.access.scopes import Scope, needs
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.fields import IndexName
 from service.schemas.indexes import IndexInfo, IndexList, IndexSettings
 from service.state import State, StateOf
@@ -35,7 +35,7 @@ def get_index(name: str, state: StateOf) -> IndexInfo:
     responses={
         200: {"description": "It is there already, with these settings."},
         201: {"model": IndexInfo, "description": "It was made."},
-        **problems(*BODY, 403, 409, 503),
+        **problems(*BODY, 403, 409, *MODEL),
     },
 )
 @needs(Scope.WRITE)

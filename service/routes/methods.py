@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from aligners.explanations import EXPLANATIONS
 from aligners.methods import settings_of
 from service.access.scopes import Scope, needs
-from service.openapi import problems
+from service.openapi import MODEL, problems
 from service.schemas.methods import MethodInfo, MethodList
 from service.state import State, StateOf
 
 router = APIRouter(tags=["align"])
 
 
-@router.get("/methods", responses=problems(503), summary="List methods")
+@router.get("/methods", responses=problems(*MODEL), summary="List methods")
 @needs(Scope.READ)
 async def list_methods(state: StateOf) -> MethodList:
     """The methods of `/align`, their settings, and the one that suits the default model."""

@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from service.access.scopes import Scope, needs
 from service.limits import check_mined
 from service.mining import mine as mine_in
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.mining import MineRequest, MineResponse
 from service.state import State, StateOf
 
 router = APIRouter(tags=["retrieve"])
 
 
-@router.post("/mine", responses=problems(*BODY, 503), summary="Mine translations")
+@router.post("/mine", responses=problems(*BODY, *MODEL), summary="Mine translations")
 @needs(Scope.READ)
 async def mine(request: MineRequest, state: StateOf) -> MineResponse:
     """Find the sentences of two lists that translate each other, best first.

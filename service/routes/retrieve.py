@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.access.scopes import Scope, needs
 from service.limits import check_k, check_queries
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.search import RetrieveRequest, SearchResponse
 from service.searching import search
 from service.state import StateOf
@@ -14,7 +14,7 @@ from service.state import StateOf
 router = APIRouter(tags=["retrieve"])
 
 
-@router.post("/retrieve", responses=problems(*BODY, 404, 409, 503), summary="Find translations")
+@router.post("/retrieve", responses=problems(*BODY, 404, 409, *MODEL), summary="Find translations")
 @needs(Scope.READ)
 async def retrieve(request: RetrieveRequest, state: StateOf) -> SearchResponse:
     """Find, for each query, the `k` sentences of an index that are nearest to it, in any language.

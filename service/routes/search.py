@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.access.scopes import Scope, needs
 from service.limits import check_search, check_searches
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.search import BatchRequest, BatchResponse, SearchRequest, SearchResponse
 from service.searching import search
 from service.state import State, StateOf
@@ -14,7 +14,7 @@ from service.state import State, StateOf
 router = APIRouter(prefix="/indexes/{name}/search", tags=["indexes"])
 
 
-@router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, 503))
+@router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, *MODEL))
 @needs(Scope.READ)
 async def search_index(name: str, request: SearchRequest, state: StateOf) -> SearchResponse:
     """The same as `POST /retrieve`. Several queries are encoded together."""
@@ -22,7 +22,9 @@ async def search_index(name: str, request: SearchRequest, state: StateOf) -> Sea
     return await state.models.run(search, name, request.each(), request, state)
 
 
-@router.post("/batch", summary="Search in several ways", responses=problems(*BODY, 404, 409, 503))
+@router.post(
+    "/batch", summary="Search in several ways", responses=problems(*BODY, 404, 409, *MODEL)
+)
 @needs(Scope.READ)
 async def search_batch(name: str, request: BatchRequest, state: StateOf) -> BatchResponse:
     """Several searches, each with its own filter, language, `k` and threshold: all or none."""

@@ -11,7 +11,7 @@ from bitext.errors import InputError
 from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
-from service.openapi import BODY, problems
+from service.openapi import BODY, MODEL, problems
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
 from service.schemas.sentences import (
@@ -44,7 +44,7 @@ router = APIRouter(prefix="/indexes/{name}", tags=["indexes"])
     "/sentences",
     status_code=201,
     summary="Add sentences",
-    responses=problems(*BODY, 403, 404, 409, 503),
+    responses=problems(*BODY, 403, 404, 409, *MODEL),
 )
 @needs(Scope.WRITE)
 async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddResponse:
@@ -62,7 +62,7 @@ async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddRe
 @router.put(
     "/sentences",
     summary="Add or replace sentences",
-    responses=problems(*BODY, 403, 404, 409, 503),
+    responses=problems(*BODY, 403, 404, 409, *MODEL),
 )
 @needs(Scope.WRITE)
 async def upsert_sentences(name: str, request: UpsertRequest, state: StateOf) -> AddResponse:

@@ -1,8 +1,15 @@
-"""What many threads want of one model, computed together."""
+"""What is told of a call of an encoder, and of the batches that it shares with others.
+
+A call is one question to an encoder: the vectors of some texts. A request asks one or more.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+DONE, FAILED, GONE = "done", "failed", "gone"
+"""Outcomes: done; an error was raised; whoever wanted it hung up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +34,11 @@ class BatchDone:
     padded: int
     """With padding."""
     calls: int
-    """How many calls (mostly: requests) had rows in it."""
+    """How many calls had rows in it."""
     seconds: float
     """Of the forward pass."""
     waiting: int
-    """Windows that still waited for the model when the batch was done."""
+    """Windows that waited for the model when the batch was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,19 @@ class CallDone:
     model: str
     windows: int
     pieces: int
+    """Without padding and special pieces."""
     waited: float
     """Seconds until its first window went into the model."""
-    seconds: float
+    total: float
     """Seconds until its last one was done, the waiting included."""
     outcome: str
-    """``done``, ``failed`` or ``gone`` (whoever wanted it hung up)."""
+    """``DONE``, ``FAILED`` or ``GONE``."""
+
+
+Event = Tokenised | BatchDone | CallDone
+Told = Callable[[Event], None]
+"""Called in whatever thread something happens; must be quick."""
+
+
+def tell_nobody(event: Event) -> None:
+    """For those of whom nobody wants to know."""

@@ -1,0 +1,1 @@
+"""What many threads want of one model, computed together."""
