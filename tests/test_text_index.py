@@ -237,6 +237,24 @@ def test_all_or_nothing(
     assert texts(index.retrieve(["c"], k=1, encoder=LETTERS)[0]) == ["c"]
 
 
+def test_an_addition_of_a_name_is_made_once(index: TextIndex) -> None:
+    rows = [("de", "a"), ("de", "b")]
+    before = len(index)
+    assert len(index.add_mixed(rows, encoder=LETTERS, once="job 1")) == 2
+    with index._store.writing() as (_, writer):  # an index of an earlier version lacks the table
+        assert writer.first_time("job 1") is False
+    assert TextIndex.load(index.folder).add_mixed(rows, encoder=LETTERS, once="job 1") == []
+    assert len(index.add_mixed(rows, encoder=LETTERS, once="job 2")) == 2
+    assert len(index) == before + 4
+
+
+def test_an_addition_that_fails_may_be_made_again(index: TextIndex) -> None:
+    rows = [("de", "a"), ("de", "b")]
+    with pytest.raises(TooLargeError):
+        index.add_mixed(rows, encoder=LETTERS, once="job 1", limit=1)
+    assert len(index.add_mixed(rows, encoder=LETTERS, once="job 1")) == 2
+
+
 def test_reading_that_fails_half_way_adds_nothing(index: TextIndex) -> None:
     def lines() -> Iterator[str]:
         yield from ["c"] * 3000
