@@ -1,4 +1,4 @@
-"""The files in docker/, as far as they show without an engine; `make docker-check` does the rest."""
+"""The files in docker/, as far as they show without an engine; `make docker-check` does more."""
 
 from __future__ import annotations
 
