@@ -1,4 +1,4 @@
-"""The files in docker/, as far as that goes without an engine; `make docker-check` does more."""
+"""The files in docker/, as far as they show without an engine; `make docker-check` does more."""
 
 from __future__ import annotations
 
