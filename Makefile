@@ -12,7 +12,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 python := $(VENV)/bin/python
 
-.PHONY: run test check bench docs fairseq clean
+.PHONY: run test check bench docs docker-check fairseq clean
 
 run: $(VENV)/.ready
 	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(GPU)),--device cuda)
@@ -33,6 +33,10 @@ bench: $(VENV)/.ready-bench
 docs: $(VENV)/.ready-docs
 	$(python) -m mkdocs build --strict
 	@echo "open site/index.html"
+
+# image, compose, kills, backup: everything in docker/, with an engine that is there or installed for it
+docker-check: $(VENV)/.ready-check
+	@PYTHON=$(abspath $(python)) sh scripts/docker-check.sh
 
 # data and a model to fairseq and back; it has an environment of its own, for it cannot share one
 fairseq: $(VENV)/.ready

@@ -135,10 +135,10 @@ def _record_item(record: Record, render: Callable[[Record, Sequence[Found], str]
     source, target = Passage.of(record.source), Passage.of(record.target)
 
     def carry(alignment: Alignment, rules: Rules) -> Output:
-        spans = [_covering(source.words, span.start, span.end) for span in record.spans]
+        spans = [covering(source.words, span.start, span.end) for span in record.spans]
         sides = ([w.text for w in source.words], [w.text for w in target.words])
         found = [
-            _in_characters(each, target.words) for each in project(spans, alignment, *sides, rules)
+            in_characters(each, target.words) for each in project(spans, alignment, *sides, rules)
         ]
         line = json.dumps(render(record, found, rules.strategy), ensure_ascii=False)
         return Output(f"{line}\n", _record_entries(record, found))
@@ -153,13 +153,13 @@ def _raw_item(
     return Item(line, *sides, carry, (source, target))
 
 
-def _covering(words: Sequence[Word], start: int, end: int) -> Span:
+def covering(words: Sequence[Word], start: int, end: int) -> Span:
     """The words that share characters with ``[start, end)``."""
     inside = [n for n, word in enumerate(words) if word.start < end and word.end > start]
     return Span(inside[0], inside[-1] + 1) if inside else Span(0, 0)
 
 
-def _in_characters(found: Projection, words: Sequence[Word]) -> Found:
+def in_characters(found: Projection, words: Sequence[Word]) -> Found:
     if found.target is None:
         return Found(None, 0.0, found.notes)
     place = (words[found.target.start].start, words[found.target.end - 1].end)

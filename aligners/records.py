@@ -123,7 +123,7 @@ def _records(path: str | Path, spans: Any) -> Iterator[Record]:
             source, target = _string(given, "source"), _string(given, "target")
             located = tuple(spans(given, source))
             for span in located:
-                _check(span, source)
+                check_span(span, source)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         yield Record(number, given, source, target, located)
@@ -178,14 +178,14 @@ def _answers(given: Object, source: str) -> Iterator[TextSpan]:
             if not isinstance(text, str):
                 raise InputError(f"{place}: 'text' must be a string")
             span = TextSpan(start, start + len(text), {**answer, "id": question["id"]}, place)
-            _check(span, source)
+            check_span(span, source)
             if source[span.start : span.end] != text:
                 shown = source[span.start : span.end]
                 raise InputError(f"{place}: the source has '{shown}' there, not '{text}'")
             yield span
 
 
-def _check(span: TextSpan, source: str) -> None:
+def check_span(span: TextSpan, source: str) -> None:
     """:raises InputError: if the span is no stretch of one line of ``source``."""
     start, end = span.start, span.end
     if not 0 <= start < end:

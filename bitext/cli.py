@@ -126,10 +126,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nmt.interop.commands:export_model",
         "Turn a translation model into a model.pt of fairseq.",
     ),
+    "backup create": (
+        "service.backup.commands:create",
+        "Write all that a service keeps to one file.",
+    ),
+    "backup check": ("service.backup.commands:check", "See whether a backup is whole."),
+    "backup restore": (
+        "service.backup.commands:restore",
+        "Make the data of a service what a backup holds.",
+    ),
     "keys make": ("service.access.commands:make", "Make a key for the service."),
     "keys list": ("service.access.commands:list_keys", "List the keys of the service."),
     "keys revoke": ("service.access.commands:revoke", "Revoke a key."),
     "serve": ("service.commands:serve", "Answer over HTTP, with a page to try it."),
+    "worker": ("service.jobs.commands:worker", "Run the jobs of a service."),
+    "jobs submit": ("service.jobs.commands:submit", "Submit a job to a running service."),
+    "jobs list": ("service.jobs.commands:show_list", "List jobs, the latest first."),
+    "jobs show": ("service.jobs.commands:show", "Print a job as JSON."),
+    "jobs log": ("service.jobs.commands:log", "Print what a job's commands have said."),
+    "jobs cancel": ("service.jobs.commands:cancel", "Have a job stopped."),
+    "jobs retry": ("service.jobs.commands:retry", "Go on with a job that failed."),
     "database upgrade": (
         "service.database.commands:upgrade",
         "Bring the tables to the version of this bitext.",
@@ -141,9 +157,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 GROUPS = {
+    "backup": "Keep all that a service has in one file, and put it back.",
     "centring": "Take away from vectors what their languages have in common.",
     "evaluate": "Score alignment, retrieval, mining, documents or translations against gold.",
     "fairseq": "Exchange data and models with fairseq.",
+    "jobs": "Mining, indexing and training that a service has done by its workers.",
     "keys": "Say who may use the service.",
     "database": "The tables in which the service keeps its jobs and keys.",
 }

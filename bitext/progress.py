@@ -1,22 +1,36 @@
-"""How far a long command has come, how fast, and how long it will still take, on stderr."""
+"""How far a long command has come, how fast, and how long it will still take, on stderr.
+
+Another program can look on: where the variable ``BITEXT_PROGRESS`` names a file, JSON lines go
+there, at most one a second and one at the end: ::
+
+    {"stage": "source sentences", "unit": "source sentences", "done": 4000, "total": 10000}
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
+VARIABLE = "BITEXT_PROGRESS"
+"""Names the file that lines go to."""
+LINE_SECONDS = 1.0
+LARGEST = 1 << 20
+"""Bytes after which the file begins anew; who looks on wants the last line."""
 RATE_SECONDS = 600.0
 """How far back the rate looks; a training step of a large model may take a minute."""
 
 
 @contextmanager
 def report_progress(
-    what: str, total: int | None = None, *, show: bool | None = None
+    what: str, total: int | None = None, *, show: bool | None = None, unit: str | None = None
 ) -> Iterator[Callable[[int], None]]:
     """Draw a bar on stderr while the block runs; give a function that takes how many more are done.
 
@@ -27,7 +41,50 @@ def report_progress(
     :param what: what is counted, such as ``sentences``.
     :param total: how many there are, where that is known.
     :param show: ``None`` draws only where stderr is a terminal.
+    :param unit: what is counted, where ``what`` is a stage of the work; otherwise the same.
     """
+    with _told(what, total, unit or what) as tell, _drawn(what, total, show) as draw:
+
+        def advance(more: int) -> None:
+            tell(more)
+            draw(more)
+
+        yield advance
+
+
+@contextmanager
+def _told(stage: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """Lines for another program, if one looks on."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        yield lambda more: None
+        return
+    done, last = 0, -LINE_SECONDS
+
+    def write() -> None:
+        line = json.dumps({"stage": stage, "unit": unit, "done": done, "total": total})
+        with suppress(OSError), open(path, "a", encoding="utf-8") as file:  # never the work's end
+            if file.tell() > LARGEST:
+                file.truncate(0)
+            file.write(line + "\n")
+
+    def tell(more: int) -> None:
+        nonlocal done, last
+        done += more
+        if (moment := time.monotonic()) - last >= LINE_SECONDS:
+            last = moment
+            write()
+
+    tell(0)
+    try:
+        yield tell
+    finally:
+        write()
+
+
+@contextmanager
+def _drawn(what: str, total: int | None, show: bool | None) -> Iterator[Callable[[int], None]]:
+    """The bar, if there is somebody to see it."""
     if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda more: None
         return

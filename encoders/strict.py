@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,21 +28,35 @@ Settings = TypeVar("Settings", bound=Strict)
 
 
 def read_toml(path: str | Path, kind: type[Settings]) -> Settings:
-    """Read a settings file.
+    """Read a settings file: TOML, or JSON with the same keys where its name ends in ``.json``.
 
-    :raises InputError: if the file is missing, is not TOML, or has a key or value that is not
-        allowed; the sentence names the file and the key.
+    :raises InputError: if the file is missing, is not TOML or JSON, or has a key or value that is
+        not allowed; the sentence names the file and the key.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        settings: dict[str, Any] = tomllib.loads(text)
-        return kind.model_validate(settings)
+        return kind.model_validate(parse_settings(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, kind)}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise InputError(f"{path}: not a TOML file: {error}") from None
+    except ValueError as error:  # not UTF-8, or neither
+        kind_of_file = "JSON" if Path(path).suffix == ".json" else "TOML"
+        raise InputError(f"{path}: not a {kind_of_file} file: {error}") from None
+
+
+def parse_settings(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a settings file.
+
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it is neither.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    if Path(path).suffix != ".json":
+        return tomllib.loads(text)
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("expected an object")
+    return found
 
 
 def describe(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -39,6 +39,13 @@ class Words(NamedTuple):
         """Those that a text was segmented into."""
         return cls([word.text for word in found], [(word.start, word.end) for word in found])
 
+    def located(self) -> list[Word]:
+        """The words of a text again, with their places."""
+        from bitext.segmentation import Word
+
+        assert self.offsets is not None, "only words of texts have places"
+        return [Word(word, *at) for word, at in zip(self.words, self.offsets, strict=True)]
+
 
 class _Found(NamedTuple):
     """The alignments of a pair by method, and what they were made of if that was asked for."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitext.errors import BitextError, InputError, UnknownNameError, choose_from
+from bitext.errors import UnknownNameError, choose_from
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
-GRACE = 5
-"""Seconds that requests may still take after Ctrl-C."""
+MISTAKE = 2
+"""The exit code of a mistake of the caller, as in bitext/cli.py."""
 
 
 def serve(
@@ -51,6 +49,10 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings. [default: none]")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Do not serve: say what would be used and what is wrong."),
+    ] = False,
     log_level: Annotated[
         str, typer.Option(help="critical, error, warning, info or debug.")
     ] = "info",
@@ -60,105 +62,59 @@ def serve(
     Every option, and all limits, can also be set by a variable, --port by BITEXT_PORT, and in a
     file, by port = 8000. Options come before variables, and these before the file. Ctrl-C stops the
     service.
+
+    With --check, print each setting with its value and who gave it, what each folder, model and
+    index is like, and on stderr a sentence for each problem; exit with 2 if there is one.
     """
     from service.batching.cores import available_cores, limit_libraries
     from service.settings import Settings
 
     _set_log_level(log_level)
-    settings = Settings.load(
-        os.environ,
-        config,
-        host=host,
-        port=port,
-        model=model,
-        device=device,
-        dtype=dtype,
-        index_dir=index_dir,
-        data_dir=data_dir,
-        sample=sample,
-    )
+    options = {
+        "host": host,
+        "port": port,
+        "model": model,
+        "device": device,
+        "dtype": dtype,
+        "index_dir": index_dir,
+        "data_dir": data_dir,
+        "sample": sample,
+    }
+    settings = Settings.load(os.environ, config, **options)
+    if check:
+        _check(settings, config, options)
+        return
+    from service.backup.restoring import at_work
+    from service.listening import listen
+
     limit_libraries(settings.cores or available_cores())
-    with listen(settings.host, settings.port) as listener:
-        _run(settings, listener)
+    with listen(settings.host, settings.port) as listener, at_work(settings):
+        from service.access.guard import warn_if_open
+        from service.app import create_app  # only now: a port in use shows before what is heavy
+        from service.observing import logs
+        from service.server import run
+
+        logs.begin(settings)
+        warn_if_open(settings)
+        run(create_app(settings), listener)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that a port in use shows before anything is loaded.
+def _check(settings: Settings, config: Path | None, options: Mapping[str, object]) -> None:
+    """Print settings and what they lead to, and each problem on stderr; exit 2 if there is one."""
+    from service.checking import describe, look
+    from service.sources import gather
 
-    :raises InputError: if nobody can listen there.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError):
-        raise InputError(f"host '{host}' is neither an address nor a known name") from None
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        reasons = {
-            errno.EADDRINUSE: f"port {port} of {host} is in use; choose another one with --port",
-            errno.EADDRNOTAVAIL: f"host '{host}' is not an address of this machine",
-            errno.EACCES: f"port {port} may not be used by this user; choose one from 1024 on",
-        }
-        known = reasons.get(error.errno or 0)
-        raise InputError(
-            known or f"cannot listen at {host}, port {port}: {error.strerror}"
-        ) from None
-    return listener
-
-
-def _run(settings: Settings, listener: socket.socket) -> None:
-    """Serve until Ctrl-C; raise what kept the model from being loaded."""
-    import uvicorn
-
-    from service.access.connections import careful
-    from service.access.guard import warn_if_open
-    from service.app import create_app
-    from service.observing import logs
-
-    logs.begin(settings)
-    warn_if_open(settings)
-    app = create_app(settings)
-    state = app.state.service
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(f"bitext is at {address_of(listener)} (Ctrl-C stops it)", flush=True)
-
-        async def on_tick(self, counter: int) -> bool:
-            return await super().on_tick(counter) or state.failure is not None
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,  # bitext.cli has configured logging
-        log_level=logging.getLogger("service").level,
-        timeout_graceful_shutdown=GRACE,
-        **careful(settings, app.state.metrics.connection_refused),
-    )
-    # Stopped in good order, uvicorn sends itself once more the signal that it was stopped by.
-    with suppress(KeyboardInterrupt):
-        Server(config).run([listener])
-    if state.is_loading:
-        # Python would wait for the thread that loads; what it writes is all or nothing.
-        sys.stdout.flush()
-        os._exit(0)
-    if isinstance(state.failure, BitextError):
-        raise state.failure
-    if state.failure is not None:
-        raise SystemExit(1)  # a bug; its traceback is in the log
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where a browser on this machine finds the page."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    for row in describe(settings, gather(type(settings).model_fields, os.environ, config, options)):
+        print(*row, sep="\t")
+    has_problems = False
+    for found in look(settings):
+        if found.is_problem:
+            has_problems = True
+            print(f"bitext serve: {found.sentence}", file=sys.stderr)
+        else:
+            print(found.what, found.state, sep="\t")
+    if has_problems:
+        raise SystemExit(MISTAKE)
 
 
 def _set_log_level(name: str) -> None:

@@ -25,6 +25,7 @@ from bitext.errors import (
     UnknownNameError,
 )
 from encoders.gathering.callers import HungUpError
+from service.observing.record import record_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,18 @@ class UnknownSentenceError(UnknownNameError):
 
 class UnknownSnapshotError(UnknownNameError):
     """A snapshot that is not there."""
+
+
+class UnknownJobError(UnknownNameError):
+    """A job that is not there, or has no such artefact."""
+
+
+class UnknownUploadError(UnknownNameError):
+    """An upload that is not there."""
+
+
+class NoTranslationModelError(UnknownNameError):
+    """Something to translate, where there is no translation model at all."""
 
 
 class ReadOnlyError(BitextError):
@@ -88,6 +101,19 @@ KINDS: dict[type[BitextError], Kind] = {
         404,
         "Unknown snapshot",
         "There is no such snapshot; GET /v1/indexes/{name}/snapshots.",
+    ),
+    UnknownJobError: Kind(
+        "unknown-job", 404, "Unknown job", "There is no such job, or it has no such artefact."
+    ),
+    UnknownUploadError: Kind(
+        "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
+    ),
+    NoTranslationModelError: Kind(
+        "no-translation-model",
+        404,
+        "No translation model",
+        "Train one with 'bitext train', or export one with 'bitext export', and put its folder "
+        "where the detail says.",
     ),
     UnknownNameError: Kind(
         "unknown-name",
@@ -210,9 +236,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: f"{request.url.path} does not answer {request.method}",
     }
     known = details.get(error.status_code)
-    return problem(
-        request.url.path, error.status_code, known or str(error.detail), headers=error.headers
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the router tells only of the first route at the address
+        headers["Allow"] = ", ".join(sorted(record_of(request.scope).found.allowed))
+    return problem(request.url.path, error.status_code, known or str(error.detail), headers=headers)
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
@@ -234,10 +261,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         place = f"at character {first['loc'][-1] + 1}"
         return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return problem(path, 422, _sentence(first) + more, kind=KINDS[InputError])
+    return problem(path, 422, sentence_of(first) + more, kind=KINDS[InputError])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence_of(error: Mapping[str, Any]) -> str:
     """What is wrong with which field.
 
     Example: ``field 'pairs.0.source': expected a text or a list of words, got 3``

@@ -47,6 +47,11 @@ def check_cells(cells: int, methods: int, settings: Settings, *, detail: bool) -
     _check(f"{cells * methods} cells, words by words{of},", cells * methods, "max_cells", settings)
 
 
+def check_spans(count: int, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many spans, answers, tags or elements to carry."""
+    _check(f"{count} spans to carry over", count, "max_spans", settings)
+
+
 def check_queries(queries: Sequence[str], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many queries, or one is too long."""
     _check_texts("queries", "query", queries, "max_queries", settings)
@@ -81,6 +86,15 @@ def check_sentences(sentences: Sequence[NewSentence], settings: Settings) -> Non
 def check_inputs(texts: Sequence[str], settings: Settings) -> None:
     """:raises TooLargeError: if there are too many texts to embed at once, or one is too long."""
     _check_texts("input", "text", texts, "max_inputs", settings, some="texts")
+
+
+def check_translated(texts: Sequence[str], beams: int, settings: Settings) -> None:
+    """:raises TooLargeError: if there are too many texts to translate at once, or one is too long.
+
+    :param beams: hypotheses that are looked at at once, for each text.
+    """
+    _check_texts("texts", "text", texts, "max_texts", settings)
+    _check(f"{beams} beams", beams, "max_beams", settings)
 
 
 def check_mined(request: MineRequest, settings: Settings) -> None:

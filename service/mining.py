@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitext.errors import InputError, TooLongError
+from bitext.types import SentencePair
 from service.schemas.mining import MinedPair, MineRequest, MineResponse
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
+    from retrieval.filters.filters import FilterChain, PairFilter
     from retrieval.mining.miner import Candidates
     from retrieval.mining.rules import Rules
     from retrieval.vectors.files import Rows
@@ -43,8 +47,16 @@ def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
     from retrieval.mining.rules import Rules
     from retrieval.vectors.encoding import space_of
 
-    rules = Rules(request.margin, request.mode, request.k, request.threshold, request.precision)
+    rules = Rules(
+        request.margin,
+        request.mode,
+        request.k,
+        request.threshold,
+        request.precision,
+        coverage=request.coverage,
+    )
     _check_scored(request)
+    filters = None if request.filters is None else _chain(request.filters)
     space = space_of(encoder, request.layer, request.pooling, prefix=request.prefix)
     sides = [_side(name, getattr(request, name)) for name in SIDES]
     vectors = [
@@ -53,16 +65,28 @@ def mine(request: MineRequest, encoder: Encoder) -> MineResponse:
     ]
     if request.centring is not None:
         vectors = _centred(vectors, request.centring, space, encoder.dim)
-    found = _scored if request.score_only else _mined
-    matches, threshold = found(rules, sides, vectors)
-    return MineResponse(matches=matches, model=encoder.name, layer=space.layer, threshold=threshold)
+    matches, threshold = (
+        _scored(rules, sides, vectors)
+        if request.score_only
+        else _mined(rules, sides, vectors, encoder)
+    )
+    dropped = None
+    if filters is not None:
+        matches, dropped = _filtered(matches, request, filters)
+    return MineResponse(
+        matches=matches[: request.top],
+        model=encoder.name,
+        layer=space.layer,
+        threshold=threshold,
+        dropped=dropped,
+    )
 
 
 def _check_scored(request: MineRequest) -> None:
     if not request.score_only:
         return
-    for field in ("threshold", "precision"):
-        if getattr(request, field) is not None:
+    for field in ("threshold", "precision", "coverage", "filters", "top"):
+        if getattr(request, field) not in (None, 0.0):
             raise InputError(f"field '{field}': score_only scores all pairs; it leaves none out")
     if len(request.source) != len(request.target):
         raise InputError(
@@ -116,7 +140,7 @@ def _centred(vectors: Sequence[Rows], kind: str, space: Space, dim: int) -> list
 
 
 def _mined(
-    rules: Rules, sides: Sequence[_Side], vectors: Sequence[Rows]
+    rules: Rules, sides: Sequence[_Side], vectors: Sequence[Rows], encoder: Encoder
 ) -> tuple[list[MinedPair], float | None]:
     """Pairs and the threshold that they are above."""
     from retrieval.mining.neighbours import nearest_both_ways
@@ -126,7 +150,7 @@ def _mined(
     of_source, of_target = vectors
     both = nearest_both_ways(of_source, of_target, rules.neighbours)
     own = Own(len(of_source), len(of_target), np.empty((0, 2), np.int64))
-    chosen = choose(both, rules, own, _no_coverage)
+    chosen = choose(both, rules, own, lambda found: _coverage(found, sides, encoder))
     pairs = zip(*(part.tolist() for part in chosen.pairs), strict=True)
     matches = [
         MinedPair(source=source.places[left], target=target.places[right], score=round(score, 6))
@@ -135,8 +159,40 @@ def _mined(
     return matches, chosen.threshold
 
 
-def _no_coverage(found: Candidates) -> NDArray[np.float64]:
-    raise AssertionError("asked for only where rules have a weight for it")
+def _coverage(found: Candidates, sides: Sequence[_Side], encoder: Encoder) -> NDArray[np.float64]:
+    """How far the words of each candidate translate each other, shape (candidates,)."""
+    from bitext.bridges import coverage_by
+
+    source, target = sides
+    rows = zip(found.source.tolist(), found.target.tolist(), strict=True)
+    pairs = [SentencePair(source.texts[left], target.texts[right]) for left, right in rows]
+    return np.asarray(coverage_by(encoder)(pairs), np.float64)
+
+
+def _chain(names: Sequence[str]) -> FilterChain:
+    """:raises UnknownNameError: if there is no such filter or setting.
+    :raises InputError: if one is named twice, or a value is not what it takes.
+    """
+    from retrieval.filters.filters import DEFAULT_FILTERS, FilterChain, parse_filter
+
+    wanted = list(chain.from_iterable(DEFAULT_FILTERS if n == "default" else [n] for n in names))
+    found: dict[str, PairFilter] = {}
+    for name in wanted:
+        short = name.partition(":")[0]
+        if short in found:
+            raise InputError(f"field 'filters': {short} is given twice")
+        found[short] = parse_filter(name)
+    return FilterChain(found)
+
+
+def _filtered(
+    matches: Sequence[MinedPair], request: MineRequest, filters: FilterChain
+) -> tuple[list[MinedPair], dict[str, int]]:
+    """The pairs that no filter drops, and how many each has dropped."""
+    texts = [SentencePair(request.source[m.source], request.target[m.target]) for m in matches]
+    verdicts = [verdict.filter for verdict in filters.judge(texts)]
+    kept = [m for m, gone in zip(matches, verdicts, strict=True) if gone is None]
+    return kept, Counter(gone for gone in verdicts if gone is not None)
 
 
 def _scored(

@@ -17,6 +17,7 @@ from service.batching.cores import available_cores
 from service.batching.disconnects import body_size, heeding_disconnect
 from service.batching.events import Events
 from service.settings import Settings
+from service.translators import Translators
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -55,6 +56,7 @@ class Models:
         )
         self._shared: dict[str, _Shared] = {}
         self._lock = threading.Lock()
+        self.translators = Translators(settings, lambda: self._models().shelf)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,7 +153,8 @@ class Models:
     def _models(self) -> ModelRegistry:
         with self._lock:
             if self._registry is None:
-                from encoders.registry import default_registry
+                from encoders.registry import ModelRegistry, default_registry
 
-                self._registry = default_registry()
+                limit = self._settings.max_model_bytes
+                self._registry = ModelRegistry(memory_limit=limit) if limit else default_registry()
         return self._registry

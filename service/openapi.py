@@ -18,14 +18,29 @@ REASONS = {
     400: "The body is not JSON in UTF-8.",
     401: "No key, or one that is not good (only where keys are required).",
     403: "The service keeps this index itself.",
-    404: "There is no such index, sentence or snapshot.",
+    404: "There is no such index, sentence, snapshot, job, upload or translation model.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
     415: "The body is not sent as application/json.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
     429: "Too much at once, or in a minute; Retry-After says when to come again.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",
+    507: "The disk of the service is full.",
 }
+TAGS = {
+    "align": "Links between the words of sentence pairs, and labels carried over them.",
+    "translate": "Texts of one language in another, by the translation models there are.",
+    "retrieve": "The sentences that mean the same: in an index, and between two lists.",
+    "embeddings": "Vectors of texts, for clients made for OpenAI's interface.",
+    "indexes": "Named collections of sentences to search, and their sentences.",
+    "snapshots": "Copies of an index as of one moment.",
+    "jobs": "What takes long, done by a worker: mining, indexing, adaptation, training.",
+    "uploads": "Files for jobs to read.",
+    "models": "The models that requests may name, and what is in memory.",
+    "health": "Whether the service lives, whether it can work, and what it is.",
+    "metrics": "Figures for Prometheus.",
+}
+"""What the operations of a tag are about, in the order to show them in."""
 VERSION = "/v1"
 """What the paths begin with that a later version may answer in another way."""
 BODY = (400, 413, 415, 422)

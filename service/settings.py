@@ -38,6 +38,20 @@ def _network(value: str) -> str:
     return value
 
 
+def _named(value: object) -> object:
+    """``"en-de=/models/a, owner/model"`` -> by name; a model without a name has its own."""
+    items = _listed(value)
+    if not isinstance(items, list | tuple):
+        return value
+    pairs = [item.partition("=") for item in items if isinstance(item, str)]
+    if len(pairs) < len(items):
+        return value
+    named = {name.strip(): model.strip() if equals else name for name, equals, model in pairs}
+    if len(named) < len(pairs):
+        raise ValueError("two models have the same name")
+    return named
+
+
 def _user_data() -> Path:
     """Where programs keep a user's data (XDG base directories)."""
     given = Path(os.environ.get("XDG_DATA_HOME", ""))
@@ -51,6 +65,7 @@ Network = Annotated[Name, AfterValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
 Origin = Annotated[Name, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.:\[\]-]+)$")]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_listed)]
+Named = Annotated[dict[Name, Name], BeforeValidator(_named)]
 
 
 class Settings(BaseModel):
@@ -76,6 +91,7 @@ class Settings(BaseModel):
 
     model: Name = "bundled"  # used where a request names none, and loaded at the start
     models: Listed = ()  # more that requests may name: folders, or hub names in the local cache
+    translation_models: Named = Field(default_factory=dict)  # NAME=FOLDER, or a hub name
     device: Name = "cpu"
     dtype: Name = "float32"
     cores: PositiveInt | None = None  # to compute with; default: those this process is given
@@ -83,12 +99,23 @@ class Settings(BaseModel):
     threads: PositiveInt = 64  # requests that are worked on at the same time
     max_queue: PositiveInt = 512  # requests that are worked on or wait; beyond: 429
     max_queue_bytes: PositiveInt = 2**20  # of their bodies together, the last one's not counted
+    max_model_bytes: PositiveInt | None = None  # of all models in memory; none: no limit
+    grace_seconds: PositiveInt = 30  # that what is admitted may take once the service is stopped
 
     data_dir: Path = Field(default_factory=_user_data)
     database: Name | None = None  # a URL; default: the file bitext.db in data_dir
+    database_password_file: Path | None = None  # holds the password that is not in the URL
     index_dir: Path | None = None  # default: indexes/ in data_dir
     snapshot_dir: Path | None = None  # default: snapshots/ in data_dir
     sample: bool = True  # keep an index of the sample corpus
+    input_dir: Path | None = None  # files that jobs may read; none given: uploads only
+
+    worker_jobs: PositiveInt = 1  # at the same time, besides one on the GPU
+    worker_lease: float = Field(60.0, ge=3)  # seconds after which a silent worker's job is free
+    max_crashes: PositiveInt = 5  # of its worker or process, after which a job has failed
+    max_jobs: PositiveInt = 100  # that wait or run
+    max_upload_bytes: PositiveInt = 2 * 2**30
+    max_uploads_bytes: PositiveInt = 20 * 2**30  # of all uploads together
 
     max_body_bytes: PositiveInt = 4 * 2**20
     max_characters: PositiveInt = 10_000  # in one text, or in the words of one side together
@@ -96,8 +123,11 @@ class Settings(BaseModel):
     max_pairs: PositiveInt = 256  # in one request
     max_cells: PositiveInt = 1_000_000  # words by words, of all pairs and methods of a request
     max_detail_cells: PositiveInt = 250_000  # words by words, of all pairs asked for in detail
+    max_spans: PositiveInt = 256  # to carry over, of all pairs of a request
     max_queries: PositiveInt = 256  # in one request
     max_k: PositiveInt = 100  # neighbours of one query
+    max_texts: PositiveInt = 256  # to translate in one request
+    max_beams: PositiveInt = 16  # beams or samples of each text to translate
     max_inputs: PositiveInt = 2_048  # texts to embed in one request
     max_mine_sentences: PositiveInt = 2_000  # on one side of one request
     max_sentences: PositiveInt = 10_000  # added, or deleted by id, by one request
@@ -115,6 +145,25 @@ class Settings(BaseModel):
     def snapshots(self) -> Path:
         """The folder that holds one folder an index, which holds its snapshots."""
         return (self.snapshot_dir or self.data_dir / "snapshots").expanduser()
+
+    @property
+    def jobs(self) -> Path:
+        """The folder that holds one folder a job."""
+        return self.data_dir.expanduser() / "jobs"
+
+    @property
+    def uploads(self) -> Path:
+        """The folder that holds the files that were sent."""
+        return self.data_dir.expanduser() / "uploads"
+
+    @property
+    def translators(self) -> Path:
+        """The folder that holds one folder a translation model."""
+        return self.data_dir.expanduser() / "translation-models"
+
+    def translation_dir(self) -> Path:
+        """The folder that holds one folder a translation model, beside those named by hand."""
+        return (self.data_dir / "translation-models").expanduser()
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -15,12 +15,15 @@ from bitext.errors import BitextError
 from service.batching.disconnects import REQUEST
 from service.batching.events import Events
 from service.database.engine import database_of
+from service.draining import Draining
 from service.errors import NotReadyError
 from service.indexes import Indexes, make_folder
+from service.jobs.service import Jobs
 from service.models import Models
 from service.samples import SAMPLE, keep_sample
 from service.settings import Settings
 from service.snapshots import Snapshots
+from service.uploads import Uploads
 
 if TYPE_CHECKING:
     from encoders.encoder import Encoder
@@ -43,7 +46,11 @@ class State:
         self.indexes = Indexes(settings)
         self.snapshots = Snapshots(settings, self.indexes)
         self.database = database_of(settings)
+        self.uploads = Uploads(settings, self.database)
+        self.jobs = Jobs(settings, self.database, self.uploads)
         self._copies = anyio.CapacityLimiter(1)
+        self._aside = anyio.CapacityLimiter(4)
+        self.draining = Draining()
         self.ready = False
         self.failure: Exception | None = None
 
@@ -66,12 +73,18 @@ class State:
 
     def check_ready(self) -> None:
         """:raises NotReadyError: saying why."""
+        self.draining.check()
         if self.ready:
             return
         if self.is_loading:
             raise NotReadyError(f"model '{self.settings.model}' is being loaded")
         known = isinstance(self.failure, BitextError)
         raise NotReadyError(str(self.failure) if known else "the start failed; see the log")
+
+    async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function``, which computes nothing with a model, in a thread; a few at once."""
+        call = functools.partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._aside)
 
     async def copying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function``, which copies a whole index, in a thread; one at a time, others wait
@@ -92,6 +105,7 @@ class State:
         from bitext.segmentation import segment
 
         self.database.open()
+        self.uploads.tidy()
         encoder = self.models.encoder()
         # The first pass through a model and the first segmentation set much up; not for a request.
         encoder.words([[word.text for word in segment("Ready?")]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from service.access.guard import HEADERS
 from service.access.scopes import GIVEN, Scope, demand_of, needs
 from service.access.spelling import new_key
 from service.access.storing import make_key
-from service.access.table import DOCUMENT, FILES, RouteTable
+from service.access.table import DOCUMENT, FILES, Found, RouteTable
 from service.app import create_app
 from service.database.engine import database_of
 from service.openapi import VERSION
@@ -82,8 +83,8 @@ def test_the_table_finds_the_route_that_the_router_finds(app: FastAPI) -> None:
         if path in FILES:
             found = table.find("GET", f"{path}/x.js")
         else:
-            found = table.find(method, path.replace("{id}", "1"))
-        assert found.template == path
+            found = table.find(method, re.sub(r"\{id(:int)?\}", "1", path))
+        assert found.template == path.replace(":int", "")
         assert found.demand is not None
         assert found.demand.scope is scope
 
@@ -98,11 +99,29 @@ def test_what_only_reads_needs_no_more(app: FastAPI) -> None:
 
 def test_what_no_route_answers_has_no_demand() -> None:
     table = RouteTable([(VERSION, VERSIONED), ("", TWICE), ("", UNVERSIONED)])
-    assert table.find("GET", "/nope") == (None, None)
-    assert table.find("GET", "/align") == ("/align", None)
-    assert table.find("GET", "/webs") == (None, None)
-    assert table.find("GET", "/v1/indexes/a/b") == (None, None)
+    nothing = Found(None, None)
+    assert table.find("GET", "/nope") == nothing
+    assert table.find("GET", "/align") == Found("/align", None, frozenset({"POST"}))
+    assert table.find("GET", "/webs") == nothing
+    assert table.find("GET", "/v1/indexes/a/b") == nothing
     assert table.find("GET", "/v1/indexes/a%2Fb").template == "/v1/indexes/{name}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/v1/indexes/x", "DELETE, GET, PUT"),
+        ("DELETE", "/v1/indexes/x/sentences", "GET, POST, PUT"),
+        ("POST", "/health", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_all_that_are_there(
+    serve: Serve, method: str, path: str, allowed: str
+) -> None:
+    with serve() as client:
+        answer = client.request(method, path)
+    assert problem(answer, 405)
+    assert answer.headers["allow"] == allowed
 
 
 # --- keys

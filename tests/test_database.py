@@ -157,6 +157,18 @@ def test_where_the_database_is(given: str | None, expected: str) -> None:
     assert url.render_as_string(hide_password=False) == expected
 
 
+def test_the_password_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    settings = Settings(database="postgresql://me@host/name", database_password_file=file)
+    with pytest.raises(InputError, match=f"PASSWORD_FILE, {file}: No such file"):
+        url_of(settings)
+    file.write_text("\n")
+    with pytest.raises(InputError, match=f"PASSWORD_FILE, {file}, is empty"):
+        url_of(settings)
+    file.write_text("p@ss/word\n")
+    assert url_of(settings).password == "p@ss/word"
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

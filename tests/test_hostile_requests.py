@@ -141,7 +141,9 @@ def test_files_are_those_of_the_page_only(client: TestClient, room: str, rest: s
     assert b"root:" not in answer.content
 
 
-@pytest.mark.parametrize("query", ["limit=" + "9" * 5_000, "limit=%ff", "limit=1&limit=x"])
+@pytest.mark.parametrize(
+    "query", ["limit=" + "9" * 5_000, "limit=%ff", "after=" + "9" * 30, "limit=1&limit=x"]
+)
 def test_a_query_that_is_wrong_is_refused(client: TestClient, query: str) -> None:
     problem(client.get(f"/v1/indexes/x/sentences?{query}"), 422)
 

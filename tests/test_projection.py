@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aligners.projection import NOTES, Projection, Rules, Span, project
-from aligners.strategies import LOST, STRATEGIES
+from aligners.strategies import LOST, MAX_PROPOSALS, STRATEGIES, Evidence, mass
 from bitext.errors import InputError, UnknownNameError
 from bitext.types import Alignment
 
@@ -172,6 +174,20 @@ def test_a_span_whose_words_another_took_is_lost(strategy: str) -> None:
 def test_mass_chooses_for_all_spans_together() -> None:
     found = carry([Span(0, 2), Span(2, 3)], "0-0 1-2 2-1 2-2", "mass")
     assert [interval(each) for each in found] == [(0, 1), (1, 3)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=7, max_size=12))
+def test_mass_proposes_the_heaviest_of_all_intervals(links: list[tuple[int, int]]) -> None:
+    """By looking at each: the heaviest, then the shortest, then the first."""
+    inside, outside = (np.array(side, np.float64) for side in zip(*links, strict=True))
+    evidence = Evidence(inside, outside, 1.0, 1.0)
+    worth = {}
+    for start, end in itertools.combinations_with_replacement(evidence.linked.tolist(), 2):
+        within, leaked = evidence.shares((start, end + 1))
+        if within - leaked > -inside.sum():
+            worth[start, end + 1] = within - leaked
+    best = sorted(worth, key=lambda each: (-worth[each], each[1] - each[0], each))
+    assert mass(evidence, 0).intervals == best[:MAX_PROPOSALS]
 
 
 def test_nested_spans_may_share_words() -> None:

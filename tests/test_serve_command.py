@@ -6,16 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from bitext.errors import BitextError, InputError
-from service.commands import address_of, listen
+from service.listening import address_of, listen
 from service.settings import Settings
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http-api.md"
@@ -72,10 +73,54 @@ def test_data_lie_where_xdg_says(
     ],
 )
 def test_a_setting_that_is_wrong_is_named(
-    environ: dict[str, str], options: dict[str, int], sentence: str
+    environ: dict[str, str], options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(BitextError, match=sentence):
         Settings.load(environ, **options)
+
+
+@pytest.fixture
+def file(write: Callable[..., Path]) -> Path:
+    return write("bitext.toml", "port = 9000", 'models = ["a", "b"]', "max_k = 5", "sample = false")
+
+
+def test_the_file_comes_after_variables_and_these_after_options(file: Path) -> None:
+    environ = {"BITEXT_CONFIG": str(file), "BITEXT_PORT": "9001", "BITEXT_MAX_K": "6"}
+    settings = Settings.load(environ, max_k=7)
+    assert (settings.max_k, settings.port, settings.sample) == (7, 9001, False)
+    assert settings.models == ("a", "b")
+
+
+def test_the_option_names_another_file_than_the_variable(
+    file: Path, write: Callable[..., Path]
+) -> None:
+    other = write("other.toml", "max_k = 9")
+    settings = Settings.load({"BITEXT_CONFIG": str(file)}, config=other)
+    assert (settings.max_k, settings.port) == (9, 8000)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("prot = 1", r"^{file}: unknown setting 'prot'; choose one of: allowed_hosts, "),
+        ("[service]", r"^{file}: unknown setting 'service'; choose one of: "),
+        ("port = 70000", "^{file}: port = 70000: input should be less than or equal to 65535$"),
+        ("models = [1]", "^{file}: models = 1: input should be a valid string$"),
+        ("port = ", "^{file} is not a TOML file: Invalid value"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(
+    write: Callable[..., Path], line: str, sentence: str
+) -> None:
+    file = write("bitext.toml", line)
+    with pytest.raises(BitextError, match=sentence.format(file=re.escape(str(file)))):
+        Settings.load({}, file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    sentence = f"^cannot read the settings in {tmp_path}/no.toml: No such file or directory$"
+    with pytest.raises(InputError, match=sentence):
+        Settings.load({"BITEXT_CONFIG": f"{tmp_path}/no.toml"})
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
@@ -86,6 +131,58 @@ def test_every_setting_is_documented_with_its_default() -> None:
         default = info.default
         if isinstance(default, int | str):
             assert rows[f"BITEXT_{field.upper()}"].strip("`") == str(default).lower()
+
+
+# --- looking before serving
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_check_tells_what_would_be_used_and_makes_nothing(
+    call: Call, file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    file.write_text("max_k = 5\n")
+    folder = tmp_path / "new" / "data"
+    given = ("--config", file, "--data-dir", folder, "--model", tiny_model, "--port", 0)
+    code, out, err = call("serve", "--check", *given)
+    assert (code, err) == (0, "")
+    rows = dict(line.split("\t", 1) for line in out.splitlines())
+    assert rows["max_k"] == f"5\t{file}"
+    assert rows["model"] == f"{tiny_model}\t--model"
+    assert rows["max_pairs"] == "256\tdefault"
+    assert rows["folder indexes"].startswith(f"{folder}/indexes: will be made, ")
+    assert rows["database"].startswith(f"sqlite:///{folder}/bitext.db: will be made; ")
+    assert rows[f"model {tiny_model}"].endswith(" MB, float32 on cpu")
+    assert rows["address"] == "127.0.0.1, 0: a free one"
+    assert not folder.parent.exists()
+
+
+def test_check_tells_every_problem_in_a_sentence(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BITEXT_DATABASE", "postgresql://me:secret@127.0.0.1:1/x")
+    (tmp_path / "file").touch()
+    (tmp_path / "indexes" / "mine").mkdir(parents=True)
+    (tmp_path / "indexes" / "mine" / "manifest.json").write_text("{}")
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        options = ("--data-dir", tmp_path, "--model", "./nowhere", "--port", port)
+        monkeypatch.setenv("BITEXT_SNAPSHOT_DIR", f"{tmp_path}/file/snapshots")
+        code, out, err = call("serve", "--check", *options)
+    assert code == 2
+    assert "secret" not in out + err
+    assert "database\tpostgresql://me:***@127.0.0.1:1/x\tBITEXT_DATABASE\n" in out
+    starts = [
+        f"folder snapshots: {tmp_path}/file is not a folder",
+        "database postgresql+psycopg://me:***@127.0.0.1:1/x: connection failed",
+        "model './nowhere' is not a folder here, nor a name such as 'owner/model'",
+        "index 'mine' cannot be read: ",
+        f"address: port {port} of 127.0.0.1 is in use",
+    ]
+    lines = err.splitlines()
+    assert len(lines) == len(starts)
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(f"bitext serve: {start}")
 
 
 # --- listening
@@ -199,4 +296,5 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert process.returncode == 2
     assert errors.startswith(f"bitext serve: {sentence.format(port=port)}")
     assert errors.count("\n") == 1
-    assert not list(tmp_path.iterdir())  # nothing half written
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"bitext.db", "bitext.db-shm", "bitext.db-wal"}  # nothing half written

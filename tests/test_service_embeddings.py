@@ -95,6 +95,22 @@ def test_long_texts_are_refused_or_read_in_windows(client: TestClient, encoder: 
     assert answer["usage"]["prompt_tokens"] == sum(counts)
 
 
+def test_centring_takes_away_what_a_language_has_in_common(serve: Serve, encoder: Encoder) -> None:
+    """By hand: each language's mean is taken away, and what is left made a unit vector again."""
+    texts = [f"{word} {noun}" for word in ("the", "das") for noun in ("haus", "cat", *"abcdefgh")]
+    languages = ["en"] * 10 + ["de"] * 10
+    with serve() as client:
+        found = vectors(embed(client, input=texts, centring="mean", languages=languages))
+        plain = encoder.sentences(texts)
+        left = np.concatenate([part - part.mean(axis=0) for part in (plain[:10], plain[10:])])
+        expected = left / np.linalg.norm(left, axis=1, keepdims=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        together = vectors(embed(client, input=texts, centring="mean"))
+        left = plain - plain.mean(axis=0)
+        expected = left / np.linalg.norm(left, axis=1, keepdims=True)
+        np.testing.assert_allclose(together, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "sentence"),
     [
@@ -126,7 +142,15 @@ def test_long_texts_are_refused_or_read_in_windows(client: TestClient, encoder: 
         ({"input": "a", "pooling": "sum"}, 422, "field 'pooling': input should be 'mean', 'cls'"),
         ({"input": "a", "prefix": 3}, 422, "field 'prefix': input should be a valid string"),
         ({"input": "a", "user": "u" * 201}, 422, "field 'user': string should have at most 200"),
-        ({"input": "a", "stream": True}, 422, "unknown field 'stream'; choose one of: dimensions"),
+        ({"input": "a", "centring": "x"}, 422, "unknown kind of centring 'x'; choose one of: com"),
+        ({"input": "a", "centring": "mean"}, 422, "centring needs at least 10 vectors of language"),
+        ({"input": "a", "languages": ["de"]}, 422, "field 'languages' is for 'centring', which is"),
+        (
+            {"input": "a", "centring": "mean", "languages": []},
+            422,
+            "field 'languages': expected one for each of the 1 texts, got 0",
+        ),
+        ({"input": "a", "stream": True}, 422, "unknown field 'stream'; choose one of: centring, d"),
     ],
 )
 def test_what_is_refused_is_named(

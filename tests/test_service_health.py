@@ -47,18 +47,19 @@ def test_the_service_is_alive_at_once_and_ready_when_the_model_is(
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["detail"] == f"model '{tiny_model}' is being loaded"
-        assert client.get("/v1/models").json() == {
-            "default": str(tiny_model),
-            "available": [str(tiny_model)],
-            "loaded": [],
-        }
+        models = client.get("/v1/models").json()
+        assert models["default"] == str(tiny_model)
+        assert [(one["name"], one["loaded"]) for one in models["models"]] == [
+            (str(tiny_model), False)
+        ]
         registry.may_load.set()
         assert wait_for(client, 200) == {"status": "ready"}
-        (loaded,) = client.get("/v1/models").json()["loaded"]
+        (loaded,) = client.get("/v1/models").json()["models"]
         encoder = registry.encoder(str(tiny_model))
-        assert loaded == {
+        assert {name: value for name, value in loaded.items() if value is not None} == {
             "name": str(tiny_model),
-            "revision": None,
+            "kind": "encoder",
+            "loaded": True,
             "fingerprint": encoder.fingerprint,
             "dtype": "float32",
             "device": "cpu",

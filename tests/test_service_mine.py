@@ -108,6 +108,15 @@ def test_pairs_are_scored_in_order(client: TestClient, encoder: Encoder) -> None
             assert pair["score"] == pytest.approx(cosine, abs=1e-5)
 
 
+def test_what_filters_drop_is_counted(client: TestClient) -> None:
+    every = mine(client, mode="forward")
+    answer = mine(client, mode="forward", filters=["copies"])
+    gone = [pair for pair in every["matches"] if pair not in answer["matches"]]
+    assert {(pair["source"], pair["target"]) for pair in gone} >= {(0, 4), (3, 2), (5, 0)}
+    assert answer["dropped"] == {"copies": len(gone)}
+    assert every["dropped"] is None
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -118,6 +127,8 @@ def test_pairs_are_scored_in_order(client: TestClient, encoder: Encoder) -> None
         {"centring": "mean", "mode": "backward"},
         {"score_only": True, "k": 3},
         {"precision": 0.1, "mode": "forward"},
+        {"filters": ["copies", "short:least=2"], "mode": "forward", "top": 9},
+        {"filters": ["default"], "coverage": 0.5, "mode": "union"},
     ],
 )
 def test_the_command_gives_the_same(
@@ -132,7 +143,8 @@ def test_the_command_gives_the_same(
     given = ["--model", str(tiny_model), "--json"]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
-        given += [option] if value is True else [option, str(value)]
+        written = " ".join(value) if isinstance(value, list) else str(value)
+        given += [option] if value is True else [option, written]
     for name, lines in (("source", source), ("target", target)):
         (tmp_path / name).write_text("\n".join(lines) + "\n")
     with pytest.raises(SystemExit) as exit:
@@ -186,7 +198,19 @@ def test_the_command_gives_the_same(
             422,
             "source sentence 2 has 70 pieces, and model",
         ),
-        ({"sources": []}, 422, "unknown field 'sources'; choose one of: centring, k, layer"),
+        ({"filters": ["x"]}, 422, "unknown filter 'x'; choose one of: copies, fanout, lan"),
+        ({"filters": ["copies:x=1"]}, 422, "unknown setting of copies 'x'; choose one of: "),
+        ({"filters": []}, 422, "field 'filters': list should have at least 1 item"),
+        ({"filters": ["copies", "default"]}, 422, "field 'filters': copies is given twice"),
+        ({"top": 0}, 422, "field 'top': input should be greater than or equal to 1, got 0"),
+        ({"coverage": -1}, 422, "field 'coverage': input should be greater than or equal to 0"),
+        ({"coverage": 1, "precision": 0.5}, 422, "a precision is estimated for margins alone"),
+        (
+            {"score_only": True, "filters": ["copies"]},
+            422,
+            "field 'filters': score_only scores all pairs; it leaves none out",
+        ),
+        ({"sources": []}, 422, "unknown field 'sources'; choose one of: centring, cov"),
     ],
 )
 def test_what_is_refused_is_named(

@@ -92,7 +92,7 @@ def put_load(
     server: Server, path: str, bodies: Path, *, clients: int, seconds: float
 ) -> dict[str, Any]:
     """What the clients counted, and the server's processor seconds meanwhile."""
-    command = [sys.executable, HERE / "client.py", server.url + path, bodies]
+    command = [sys.executable, HERE / "load_client.py", server.url + path, bodies]
     command += ["--clients", clients, "--seconds", seconds]
     cpu = server.cpu()
     done = subprocess.run(

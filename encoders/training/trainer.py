@@ -145,7 +145,7 @@ class Trainer:
         stage, done = running.stage, self._place.step
         batches = self._batches(running, done)
         began, pieces = time.monotonic(), 0
-        with report_progress(stage.name, stage.steps, show=self.progress) as advance:
+        with report_progress(stage.name, stage.steps, show=self.progress, unit="steps") as advance:
             advance(done)
             for step in range(done, stage.steps):
                 pieces += self._step(running, step, batches)

@@ -170,8 +170,13 @@ class CTranslate2Engine:
 
     name = "ctranslate2"
 
-    def __init__(self, translator: Any, vocabulary: Sequence[str], exported: _Exported) -> None:
+    def __init__(
+        self, translator: Any, vocabulary: Sequence[str], exported: _Exported, size: int
+    ) -> None:
         self._translator = translator
+        self.device = str(translator.device)
+        self.dtype = str(translator.compute_type)
+        self.bytes = size
         self._pieces = list(vocabulary)
         self._ids = {piece: i for i, piece in enumerate(vocabulary)}
         self._exported = exported
@@ -271,7 +276,8 @@ def load_exported(
         )
         vocabulary = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
         codec = _codec_in(folder / CHECKPOINT, str(folder))
-    engine = CTranslate2Engine(translator, vocabulary, exported)
+    size = (folder / "model.bin").stat().st_size  # CTranslate2 tells of no size in memory
+    engine = CTranslate2Engine(translator, vocabulary, exported, size)
     return engine, codec, f"{fingerprint(folder / CHECKPOINT)}-{exported.quantization}"
 
 

@@ -33,6 +33,10 @@ class Engine(Protocol):
     """A model that searches; threads may share it."""
 
     name: str
+    device: str
+    dtype: str
+    bytes: int
+    """Memory its weights take."""
 
     def find(
         self, items: Sequence[Item], how: SearchSettings, *, counted: int
@@ -58,6 +62,10 @@ class TorchEngine:
         self._end = end
         self._pad = pad
         self._forbidden = forbidden_pieces(model)
+        self.device = str(model.device)
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        tensors = {one.data_ptr(): one for one in [*model.parameters(), *model.buffers()]}
+        self.bytes = sum(one.numel() * one.element_size() for one in tensors.values())
 
     def find(
         self, items: Sequence[Item], how: SearchSettings, *, counted: int

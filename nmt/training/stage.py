@@ -72,7 +72,9 @@ class StageRun:
         validation = trainer.config.validation
         # of a run that was stopped at its very end
         ended = stage.best and place.waited >= validation.patience
-        with report_progress(stage.name, stage.steps, show=trainer.progress) as advance:
+        with report_progress(
+            stage.name, stage.steps, show=trainer.progress, unit="steps"
+        ) as advance:
             advance(place.step)
             for step in range(place.step, place.step if ended else stage.steps):
                 began = time.monotonic()

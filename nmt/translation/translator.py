@@ -109,6 +109,11 @@ class TranslationModel:
         engine = TorchEngine(model, end=codec.end, pad=codec.pad)
         return cls(engine, codec, name=name, fingerprint=fingerprint)
 
+    @property
+    def bytes(self) -> int:
+        """Memory its weights take."""
+        return self.engine.bytes
+
     def translate(
         self,
         sentences: Sequence[str],
@@ -187,9 +192,16 @@ class TranslationModel:
         source = self._language("source", source_lang, target_lang)
         return source, self._language("target", target_lang, source)
 
-    def _language(self, side: str, given: str | None, other: str | None) -> str:
+    def languages(self, side: str) -> tuple[str, ...]:
+        """Those that it knows on a side, ``source`` or ``target``."""
         settings = getattr(self.codec, "settings", None)
-        known = self.codec.languages if settings is None else getattr(settings, f"{side}_langs")
+        if settings is None:
+            return self.codec.languages
+        known: tuple[str, ...] = getattr(settings, f"{side}_langs")
+        return known
+
+    def _language(self, side: str, given: str | None, other: str | None) -> str:
+        known = self.languages(side)
         if given is not None and isinstance(self.codec, HubCodec):
             self.codec.check_language(side, given)  # it has several names
             return given

@@ -46,6 +46,7 @@ class Addition:
     :param centring: by which the index centres instead, for the languages it knows.
     :param replace: let a sentence take the place of the one that has its id.
     :param limit: the most sentences the index may then hold.
+    :param once: a name; nothing is written if an addition of that name was.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Addition:
         centring: Centring | None = None,
         replace: bool = False,
         limit: int | None = None,
+        once: str | None = None,
     ) -> None:
         self.added = 0
+        self._once = once
         self.ids: list[int] = []
         self._folder, self._dim, self._replace, self._limit = folder, dim, replace, limit
         self._centred, self._centring = centred, centring
@@ -106,6 +109,8 @@ class Addition:
         :raises InputError: if a sentence or a mean is there already, or a mean has too little text.
         :raises TooLargeError: if there would be more sentences than ``limit``.
         """
+        if self._once is not None and not writing.first_time(self._once):
+            return
         for language, mean in self._given.items():
             writing.set_mean(language, mean)
         for language, running in self._running.items():

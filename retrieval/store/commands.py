@@ -88,6 +88,15 @@ def index(
         bool,
         typer.Option("--upsert", help="Add, and replace sentences whose id comes again."),
     ] = False,
+    once: Annotated[
+        str | None,
+        typer.Option(
+            help="With --add, a name: where it was added to this index before, do no more."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The most sentences that the index may then hold.")
+    ] = None,
     overwrite: Overwrite = False,
     skip_empty: SkipEmpty = False,
     kind: SearchKind = None,
@@ -113,6 +122,8 @@ def index(
     _check_options(language, with_language, from_json, centre, add or upsert, overwrite, bool(mean))
     if kind is not None and (add or upsert):
         raise InputError("--kind is for a new index; 'bitext reindex' changes that of this one")
+    if once is not None and not add:
+        raise InputError("--once is for --add; another index is as it is built")
     has_language = language is not None or with_language or from_json
     if centring is not None:
         _check_centring(has_language, add or upsert, centre is not None or bool(mean))
@@ -148,7 +159,7 @@ def index(
         with naming(name_of(file)):
             filled.add_mixed(
                 rows, encoder=encoder, means=vectors,
-                replace=upsert, too_long=too_long, progress=done,
+                replace=upsert, too_long=too_long, progress=done, once=once, limit=limit,
             )  # fmt: skip
         count, search = filled.count(), filled.choice
     tell_search(search)

@@ -19,14 +19,33 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from bitext.errors import BusyError, InputError, MismatchError
 from retrieval.store.metadata import load_metadata
 from retrieval.store.row_file import Place, Places
 from retrieval.store.selection import Filter
-from retrieval.store.tables import LANGUAGES, METADATA, REMOVED, SENTENCES, STATE, Sentence, State
+from retrieval.store.tables import (
+    LANGUAGES,
+    METADATA,
+    ONCE,
+    REMOVED,
+    SENTENCES,
+    STATE,
+    Sentence,
+    State,
+)
 from retrieval.store.writer import StoreWriter
 from retrieval.vectors.files import Rows
 
@@ -143,6 +162,13 @@ class StoreReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    def has_made(self, once: str) -> bool:
+        """Whether an addition of that name was made."""
+        if not inspect(self.connection).has_table(ONCE.name):
+            return False
+        query = select(ONCE.c.name).where(ONCE.c.name == once)
+        return self.connection.execute(query).first() is not None
 
     def state(self) -> State:
         """What the index is.

@@ -41,6 +41,17 @@ LANGUAGES = Table(
     Column("mean", LargeBinary),  # float32, where the index is centred
 )
 
+ONCE = Table(
+    "once",
+    METADATA,
+    Column("name", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Additions that have a name, so that whoever is not sure of one makes it again without harm.
+
+An index of an earlier version has no such table until it is needed.
+"""
+
 STATE = Table(
     "state",
     METADATA,

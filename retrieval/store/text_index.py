@@ -420,13 +420,17 @@ class TextIndex:
         too_long: str = "error",
         limit: int | None = None,
         progress: Progress | None = None,
+        once: str | None = None,
     ) -> list[int]:
         """The same for sentences of several languages: (language, text) or :class:`Entry` rows.
 
         :param means: of languages that have none yet, from :meth:`mean_of`; fixed together with
             what is added.
         :param replace: as :meth:`upsert` does; every row must have an id.
+        :param once: a name of this addition; where it was made before, by whomever, nothing is.
         """
+        if once is not None and self._has_made(once):
+            return []
         space = self.check(encoder)
         room = None if limit is None or replace else limit - self.count()
         with Addition(
@@ -437,6 +441,7 @@ class TextIndex:
             centring=self._centring,
             replace=replace,
             limit=limit,
+            once=once,
         ) as addition:
             for language, mean in (means or {}).items():
                 addition.set_mean(language, mean)
@@ -551,6 +556,10 @@ class TextIndex:
         """
         restore_snapshot(Path(path), Path(folder), overwrite=overwrite)
         return cls.load(folder)
+
+    def _has_made(self, once: str) -> bool:
+        with self._store.reading() as reader:
+            return reader.has_made(once)
 
     def _commit(self, changes: Sequence[_Change]) -> None:
         """Make all of ``changes`` in one transaction, or none."""

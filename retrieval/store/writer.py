@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from retrieval.store.tables import LANGUAGES, REMOVED, SENTENCES, STATE, NewSentence, State
+from retrieval.store.tables import LANGUAGES, ONCE, REMOVED, SENTENCES, STATE, NewSentence, State
 from retrieval.vectors.files import Rows
 
 BATCH = 500  # ids in one statement; SQLite has always taken 999 parameters
@@ -78,6 +78,12 @@ class StoreWriter:
             moved = update(SENTENCES).where(SENTENCES.c.id == bindparam("moved"))
             values = [{"moved": number, "to": row} for number, row in rows.items()]
             self._connection.execute(moved.values(row=bindparam("to")), values)
+
+    def first_time(self, name: str) -> bool:
+        """Record an addition by its name; false if it is on record already."""
+        ONCE.create(self._connection, checkfirst=True)
+        new = insert(ONCE).values(name=name).on_conflict_do_nothing()
+        return bool(self._connection.execute(new).rowcount)
 
     def save(self, state: State) -> None:
         """Say what the index is from now on."""

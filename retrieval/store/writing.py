@@ -54,6 +54,10 @@ class Writing:
         """What is written from here on belongs to the next version."""
         self.state = self.state._replace(version=self.state.version + 1)
 
+    def first_time(self, name: str) -> bool:
+        """Record a change by its name; false if it was made before."""
+        return self._writer.first_time(name)
+
     def put(self, entries: Sequence[Encoded], vectors: Rows, *, replace: bool) -> list[int]:
         """Add sentences and their vectors, not centred; their ids.
 

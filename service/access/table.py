@@ -29,6 +29,8 @@ class Found(NamedTuple):
     """``/v1/indexes/{name}``; ``None`` where there is no such route."""
     demand: Demand | None
     """``None`` where no route declares one for this method."""
+    allowed: frozenset[str] = frozenset()
+    """Where there is none for this method, the methods for which there is one."""
 
 
 class _Row(NamedTuple):
@@ -61,18 +63,18 @@ class RouteTable:
         found = self._fixed.get((method, path))
         if found is not None:
             return found
-        template = None
-        for row in self._rows:
-            if row.pattern.match(path):
-                if method in row.methods:
-                    return Found(row.template, row.demand)
-                template = template or row.template
-        return _file(path) if template is None else Found(template, None)
+        others = [row for row in self._rows if row.pattern.match(path)]
+        for row in others:
+            if method in row.methods:
+                return Found(row.template, row.demand)
+        if not others:
+            return _file(path)
+        allowed = frozenset(name for row in others for name in row.methods)
+        return Found(others[0].template, None, allowed)
 
 
 def _row(prefix: str, route: APIRoute) -> _Row:
-    template = prefix + route.path
-    pattern, _, _ = compile_path(template)
+    pattern, template, _ = compile_path(prefix + route.path)
     return _Row(pattern, template, frozenset(route.methods or ()), demand_of(route.endpoint))
 
 

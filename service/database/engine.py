@@ -101,8 +101,25 @@ def url_of(settings: Settings) -> URL:
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
         return url.set(database=str(Path(str(url.database)).expanduser()))
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return url.set(drivername="postgresql+psycopg")
+        url = url.set(drivername="postgresql+psycopg")
+        secret = settings.database_password_file
+        return url if secret is None else url.set(password=_password(secret))
     raise InputError(f"BITEXT_DATABASE is of kind '{url.drivername}' or names no file; {expected}")
+
+
+def _password(file: Path) -> str:
+    """What ``file`` holds, but for the newline that editors put at its end.
+
+    :raises InputError: if it cannot be read, or holds nothing.
+    """
+    try:
+        password = file.expanduser().read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InputError(f"cannot read BITEXT_DATABASE_PASSWORD_FILE, {file}: {reason}") from None
+    if not password:
+        raise InputError(f"BITEXT_DATABASE_PASSWORD_FILE, {file}, is empty")
+    return password
 
 
 def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
@@ -113,7 +130,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, foreign_keys)
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        # without an encoding, a server that has none (SQL_ASCII) would send bytes
+        how = {"connect_timeout": 10, "client_encoding": "utf8"}
+        return create_engine(url, pool_pre_ping=True, connect_args=how)
     except (ImportError, NoSuchModuleError):
         raise InputError("PostgreSQL needs psycopg: pip install 'bitext[postgres]'") from None
 

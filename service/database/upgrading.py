@@ -6,6 +6,7 @@ database as it was.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -23,6 +24,8 @@ from service.errors import DatabaseError
 
 LOCK = 0x62697465_7874
 """The number that PostgreSQL's advisory lock is known by (``bitext`` in ASCII)."""
+ONE = threading.Lock()
+"""Alembic keeps what it is at in global variables: one thread at a time."""
 NONE = "none"
 """What the version of an empty database is called."""
 
@@ -44,7 +47,8 @@ def upgrade(url: URL, to: str = "head") -> Versions:
         config = _config(connection)
         before = _versions(connection, config)
         if before.there != before.wanted or to != "head":
-            command.upgrade(config, to)
+            with ONE:
+                command.upgrade(config, to)
             _check_references(connection)
     return before
 
@@ -53,6 +57,27 @@ def versions(url: URL) -> Versions:
     """:raises DatabaseError: if the database cannot be reached, or is of an unknown version."""
     with _transaction(url) as connection:
         return _versions(connection, _config(connection))
+
+
+def bring(connection: Connection, to: str) -> None:
+    """Run the steps that are missing, within the transaction of ``connection``."""
+    command.upgrade(_config(connection), to)
+
+
+def check_known(version: str) -> None:
+    """:raises DatabaseError: if a version is not among those that this code knows."""
+    script = ScriptDirectory(str(files("service.database") / "migrations"))
+    known = {step.revision for step in script.walk_revisions()}
+    if version not in known | {NONE}:
+        raise DatabaseError(
+            f"the tables have version {version}, which a later bitext has made; this one knows "
+            f"{', '.join(sorted(known))}"
+        )
+
+
+def version_of(connection: Connection) -> str:
+    """The version of the tables there are; :data:`NONE` without any."""
+    return MigrationContext.configure(connection).get_current_revision() or NONE
 
 
 @contextmanager
@@ -88,7 +113,7 @@ def _config(connection: Connection) -> Config:
 def _versions(connection: Connection, config: Config) -> Versions:
     script = ScriptDirectory.from_config(config)
     known = {step.revision for step in script.walk_revisions()}
-    there = MigrationContext.configure(connection).get_current_revision() or NONE
+    there = version_of(connection)
     if there not in known | {NONE}:
         raise DatabaseError(
             f"the database has version {there}, which a later bitext has made; this one knows "

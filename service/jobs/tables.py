@@ -14,7 +14,6 @@ WAITING = ("queued",)
 ACTIVE = ("running", "cancelling")
 ENDED = ("done", "failed", "cancelled")
 STATES = (*WAITING, *ACTIVE, *ENDED)
-KINDS = ("mine", "index", "adapt", "train")
 
 
 class JobRow(Base):

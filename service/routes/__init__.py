@@ -8,20 +8,27 @@ from service.routes import (
     embeddings,
     health,
     indexes,
+    info,
+    jobs,
     methods,
     metrics,
     mine,
     models,
     page,
+    project,
     retrieve,
     search,
     sentences,
     snapshots,
+    translate,
+    uploads,
 )
 
 VERSIONED = (
     align.router,
     methods.router,
+    project.router,
+    translate.router,
     retrieve.router,
     embeddings.router,
     mine.router,
@@ -30,10 +37,13 @@ VERSIONED = (
     search.router,
     snapshots.router,
     models.router,
+    jobs.router,
+    uploads.router,
 )
 TWICE = (align.router, retrieve.router)
 UNVERSIONED = (
     health.router,
     metrics.router,
+    info.router,
     page.router,
 )

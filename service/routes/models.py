@@ -1,34 +1,45 @@
-"""``GET /v1/models``: which models requests may name, and which are in memory."""
+"""``/v1/models``: which models requests may name, which are in memory, and what they take there."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from service.access.scopes import Scope, needs
+from service.catalogue import list_models as list_in
+from service.catalogue import load_model as load_in
+from service.catalogue import unload_model as unload_in
+from service.openapi import problems
 from service.schemas.models import ModelInfo, ModelList
 from service.state import StateOf
 
 router = APIRouter(tags=["models"])
 
+Name = Annotated[
+    str, Path(description="As at /v1/models; slashes may be sent as they are or as %2F.")
+]
+
 
 @router.get("/models", summary="List models")
 @needs(Scope.READ)
 async def list_models(state: StateOf) -> ModelList:
-    """The models that requests may name, and those that are loaded."""
-    return ModelList(
-        default=state.models.names[0],
-        available=list(state.models.names),
-        loaded=[
-            ModelInfo(
-                name=model.name,
-                revision=model.revision,
-                fingerprint=model.fingerprint,
-                dtype=model.dtype,
-                device=model.device,
-                layers=model.layers,
-                dim=model.dim,
-                bytes=model.bytes,
-            )
-            for model in state.models.loaded()
-        ],
-    )
+    """The models that requests may name, which of them are loaded, and what they take."""
+    return await state.aside(list_in, state.models, state.settings)
+
+
+@router.post("/models/{name:path}/load", responses=problems(422, 503), summary="Load a model")
+@needs(Scope.TRAIN)
+async def load_model(name: Name, state: StateOf) -> ModelInfo:
+    """Load a model now rather than at its first request; nothing happens if it is loaded.
+
+    Where `BITEXT_MAX_MODEL_BYTES` is set, the models used longest ago make room.
+    """
+    return await state.aside(load_in, name, state.models)
+
+
+@router.post("/models/{name:path}/unload", responses=problems(422), summary="Unload a model")
+@needs(Scope.TRAIN)
+async def unload_model(name: Name, state: StateOf) -> ModelInfo:
+    """Give a model's memory back. Who uses it is finished first; the next request loads it anew."""
+    return await state.aside(unload_in, name, state.models)

@@ -132,7 +132,9 @@ class AlignRequest(AlignSettings):
 
     source: Side | None = None
     target: Side | None = None
-    pairs: Pairs | None = None
+    pairs: Pairs | None = Field(
+        None, description="Instead of one pair, several: objects with what one has."
+    )
     methods: Methods | None = Field(
         None,
         min_length=1,

@@ -9,12 +9,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    FailFast,
     Field,
     Tag,
 )
+from typing_extensions import TypeAliasType
 
 from service.schemas.fields import (
     Body,
+    Language,
     Layer,
     ModelName,
     PoolingField,
@@ -23,6 +26,17 @@ from service.schemas.fields import (
     Texts,
     TooLongField,
 )
+
+_NOUNS = ("house", "tree", "book", "field", "car"), ("Haus", "Boot", "Buch", "Feld", "Auto")
+_CENTRED: dict[str, Any] = {
+    "input": [
+        *(f"a {size} {noun}" for size in ("big", "small") for noun in _NOUNS[0]),
+        *(f"ein {size} {noun}" for size in ("großes", "kleines") for noun in _NOUNS[1]),
+    ],
+    "languages": ["en"] * 10 + ["de"] * 10,
+    "centring": "mean",
+}
+"""Centring needs ten texts of each language."""
 
 
 def _no_tokens(value: Any) -> Any:
@@ -50,6 +64,12 @@ Input = Annotated[
 ]
 
 
+# FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
+# a union need; a named type has.
+Languages = TypeAliasType("Languages", Annotated[list[Language], FailFast()])
+LanguagesField = Languages | None
+
+
 class EmbeddingsRequest(Body):
     """Texts to turn into vectors. What comes after `user` is not in OpenAI's interface."""
 
@@ -59,6 +79,7 @@ class EmbeddingsRequest(Body):
                 {"input": "Good morning!"},
                 {"input": ["Good morning!", "Guten Morgen!"], "encoding_format": "base64"},
                 {"input": ["Good morning!"], "pooling": "max", "too_long": "windows"},
+                _CENTRED,
             ]
         }
     )
@@ -78,6 +99,14 @@ class EmbeddingsRequest(Body):
         None, description="Written before every text, as E5 models want; none: the model's own."
     )
     too_long: TooLongField = "error"
+    centring: Short | None = Field(
+        None,
+        description="mean, components:1, …: learnt from the texts of this request; none: as they "
+        "are.",
+    )
+    languages: LanguagesField = Field(
+        None, description="With centring: of each text; without them, all are of one language."
+    )
 
     def each(self) -> list[str]:
         """The texts, whichever form they came in."""

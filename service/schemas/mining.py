@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema
+from typing_extensions import TypeAliasType
 
 from retrieval.mining.margin import MARGINS
 from service.schemas.fields import (
+    LARGEST_ID,
     Body,
     Layer,
     ModelName,
@@ -23,6 +25,11 @@ MODES = ("backward", "forward", "intersection", "max", "union")
 # Names of the code's own tables: what is not among them is refused there, naming all.
 MarginName = Annotated[Short, WithJsonSchema({"type": "string", "enum": sorted(MARGINS)})]
 ModeName = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(MODES)})]
+
+
+# FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
+# a union need; a named type has.
+Filters = TypeAliasType("Filters", Annotated[list[Short], FailFast()])
 
 
 class MineRequest(Body):
@@ -42,6 +49,14 @@ class MineRequest(Body):
                     "k": 2,
                     "score_only": True,
                 },
+                {
+                    "source": ["Good morning!", "The house has 2 rooms.", "I like tea."],
+                    "target": ["Das Haus hat 3 Zimmer.", "Guten Morgen!"],
+                    "k": 2,
+                    "coverage": 0.5,
+                    "filters": ["default"],
+                    "top": 10,
+                },
             ]
         }
     )
@@ -58,6 +73,20 @@ class MineRequest(Body):
         lt=1,
         description="Instead: the threshold at which this share is expected to be right.",
     )
+    coverage: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="How much of word alignment's evidence is added to margins; 0.5 is good.",
+    )
+    filters: Filters | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Drop pairs as `bitext filter` does: its names, with settings or without, "
+        "such as length_ratio:most=3; default stands for its own.",
+    )
+    top: int | None = Field(None, ge=1, le=LARGEST_ID, description="The best so many only.")
     score_only: bool = Field(
         False, description="Sentence n is paired with sentence n: score all, in order."
     )
@@ -88,3 +117,6 @@ class MineResponse(BaseModel):
     model: str
     layer: int
     threshold: float | None = Field(description="What margins are above; null: nothing.")
+    dropped: dict[str, int] | None = Field(
+        None, description="With filters: how many pairs each has dropped."
+    )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag,
 from typing_extensions import TypeAliasType
 
 from service.schemas.fields import (
+    LARGEST_ID,
     Body,
     Language,
     SentenceId,
@@ -180,7 +181,9 @@ class DeleteResponse(BaseModel):
 class Page(Body):
     """Sentences in order of id, some at a time."""
 
-    after: int = Field(-1, ge=-1, description="Only larger ids: `next` of the page before.")
+    after: int = Field(
+        -1, ge=-1, le=LARGEST_ID, description="Only larger ids: `next` of the page before."
+    )
     limit: int | None = Field(None, ge=1, description="How many; none: 100.")
 
 

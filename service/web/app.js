@@ -1,8 +1,17 @@
-// Waits until the service is ready, then shows the examples that the page comes with.
+// Puts the page together: the views, the way from one to another, and what the service says of itself.
 
-import { AlignPanel } from "./align.js";
 import { ask } from "./api.js";
-import { SearchPanel } from "./search.js";
+import { models } from "./catalogue.js";
+import { flash } from "./dom.js";
+import { watchKey } from "./key.js";
+import { Router } from "./router.js";
+import { size } from "./text.js";
+import { AlignView } from "./views/align.js";
+import { JobsView } from "./views/jobs.js";
+import { ModelsView } from "./views/models.js";
+import { ProjectView } from "./views/project.js";
+import { SearchView } from "./views/search.js";
+import { TranslateView } from "./views/translate.js";
 
 const AGAIN = 1000; // milliseconds between two looks at a service that is not ready
 
@@ -13,36 +22,58 @@ function say(state, text) {
   status.dataset.state = state;
 }
 
+/** @returns {Promise<boolean>} whether it was ready at once */
 async function waitUntilReady() {
-  for (;;) {
+  for (let looks = 1; ; looks++) {
     try {
       await ask("ready");
-      return;
+      return looks === 1;
     } catch (error) {
-      say("loading", error.message);
+      say(error.status ? "loading" : "failed", error.message);
       await new Promise((resolve) => setTimeout(resolve, AGAIN));
     }
   }
 }
 
 async function sayWhatIsLoaded() {
-  const { default: name, loaded } = await ask("v1/models");
-  const model = loaded.find((one) => one.name === name);
-  const size = model ? ` · ${model.layers} layer${model.layers === 1 ? "" : "s"} × ${model.dim} · ${Math.round(model.bytes / 1e6)} MB` : "";
-  say("ready", `model ${name.split("/").pop()}${size}`);
+  try {
+    const { own } = await models();
+    say("ready", `model ${own.name.split("/").pop()}${own.loaded ? ` · ${size(own.bytes)}` : ""}`);
+  } catch (error) {
+    say(error.status ? "ready" : "failed", error.status === 401 ? "needs a key" : error.message);
+  }
 }
 
 for (const button of document.querySelectorAll("[data-copies]")) {
   button.hidden = !navigator.clipboard; // browsers give it to safe origins only
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    const place = button.dataset.copies;
+    await navigator.clipboard.writeText(place ? document.getElementById(place).textContent : location.href);
+    flash(button, "Copied");
   });
 }
 
-const align = new AlignPanel();
-const search = new SearchPanel();
-await waitUntilReady();
+document.querySelector("#skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its # would be taken for a view
+  document.querySelector("main").focus();
+});
+
+const note = (name) => (state) => router.note(name, state);
+const router = new Router({
+  align: new AlignView(note("align")),
+  project: new ProjectView(note("project")),
+  search: new SearchView(note("search")),
+  translate: new TranslateView(note("translate")),
+  jobs: new JobsView((state) => router.go("jobs", state)),
+  models: new ModelsView(),
+});
+
+watchKey(() => {
+  sayWhatIsLoaded();
+  router.open();
+});
+
+router.open(); // what a view asks for waits in the service until its model is loaded
+const atOnce = await waitUntilReady();
 await sayWhatIsLoaded();
-await Promise.all([align.start(), search.refresh().then(() => search.run())]);
+if (!atOnce) router.open(); // what failed meanwhile

@@ -1,7 +1,8 @@
 // A grid of every source word by every target word: the darker, the more alike. The links of the
 // method are marked. A cell that is pointed at, or reached with the arrow keys, reads out its numbers.
 
-import { direction } from "./links.js";
+import { make } from "../dom.js";
+import { apart, direction } from "../text.js";
 
 const MOST = 12_000; // cells; a grid of more could neither be read nor drawn at once
 const WIDE = 30; // words of a side from which cells are smaller
@@ -43,14 +44,12 @@ export class HeatMap {
       target.map((word) => head(word, "col")),
     ];
     const rows = this.cells.map((cells, number) => line(this.heads[0][number], ...cells));
-    const corner = document.createElement("td");
-    const [top, body] = ["thead", "tbody"].map((name) => document.createElement(name));
-    top.append(line(corner, ...this.heads[1]));
-    body.append(...rows);
+    const top = make("thead", {}, line(make("td"), ...this.heads[1]));
+    const body = make("tbody", {}, ...rows);
     this.table.dir = direction(target.join(" "));
     this.table.classList.toggle("small", Math.max(source.length, target.length) >= WIDE);
     this.table.replaceChildren(top, body);
-    this.scale.replaceChildren(least.toFixed(2), document.createElement("i"), most.toFixed(2));
+    this.scale.replaceChildren(least.toFixed(2), make("i"), most.toFixed(2));
     this.current = [0, 0];
     this.cells[0][0].tabIndex = 0;
   }
@@ -70,7 +69,7 @@ export class HeatMap {
     const { source_words, target_words, similarity, forward, backward } = this.pair;
     const linked = this.cells[i][j].classList.contains("linked") ? ", linked" : "";
     const numbers = [similarity, forward, backward].map((matrix) => matrix[i][j].toFixed(2));
-    return `\u2068${source_words[i]}\u2069 – \u2068${target_words[j]}\u2069: similarity ${numbers[0]}, ` +
+    return `${apart(source_words[i])} – ${apart(target_words[j])}: similarity ${numbers[0]}, ` +
       `probability forward ${numbers[1]}, backward ${numbers[2]}${linked}`;
   }
 
@@ -132,26 +131,15 @@ function between(number, most) {
 }
 
 function cell(heat) {
-  const made = document.createElement("td");
+  const made = make("td", { tabindex: -1, role: "gridcell" });
   made.style.setProperty("--heat", `${(100 * heat).toFixed(0)}%`);
-  made.tabIndex = -1;
-  made.setAttribute("role", "gridcell");
   return made;
 }
 
 function head(word, scope) {
-  const made = document.createElement("th");
-  const text = document.createElement("span");
-  text.textContent = word;
-  text.title = word;
-  text.dir = "auto";
-  made.scope = scope;
-  made.append(text);
-  return made;
+  return make("th", { scope }, make("span", { title: word, dir: "auto" }, word));
 }
 
 function line(...parts) {
-  const row = document.createElement("tr");
-  row.append(...parts);
-  return row;
+  return make("tr", {}, ...parts);
 }

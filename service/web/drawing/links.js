@@ -1,22 +1,33 @@
 // Draws two lines of words and the links between them. Long lines are cut into bands of two lines
 // each, so that most links stay short; a narrow page has two columns instead (style.css).
-// Pointing at a word or a link, or moving to a word with the keyboard, lights what belongs together.
+// Pointing at a word or a link, or moving to a word with the arrow keys, lights what belongs together.
+
+import { make } from "../dom.js";
+import { apart, direction } from "../text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const GAP = 7; // pixels between two words
 const SIDES = ["sentence", "translation"];
 
 export class Drawing {
-  constructor(figure, reading) {
-    this.area = figure.querySelector(".drawing");
-    this.bands = figure.querySelector(".bands");
-    this.curves = figure.querySelector(".links");
-    this.scores = figure.querySelector(".scores");
+  /**
+   * @param {HTMLElement} area where to draw
+   * @param {HTMLElement} reading where to say what is lit
+   */
+  constructor(area, reading) {
+    this.area = area;
     this.reading = reading;
+    this.curves = shape("svg", "links");
+    this.bands = make("div.bands");
+    this.scores = shape("svg", "scores");
+    for (const drawn of [this.curves, this.scores]) drawn.setAttribute("aria-hidden", "true");
+    area.classList.add("drawing");
+    area.replaceChildren(this.curves, this.bands, this.scores);
     this.words = [[], []];
     this.links = [];
     this.width = 0;
     this.onlight = () => {}; // told the links that somebody points at here
+    this.bands.addEventListener("keydown", (event) => this.move(event));
     new ResizeObserver(() => this.resized()).observe(this.area);
   }
 
@@ -29,19 +40,53 @@ export class Drawing {
       const linked = new Set(this.links.map(({ ends }) => ends[side]));
       for (const word of this.words[side]) word.classList.toggle("alone", !linked.has(word));
     }
+    for (const word of this.words.flat().slice(0, 1)) word.tabIndex = 0;
     this.light([]);
     this.arrange();
   }
 
   word(text, side) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "word";
-    button.textContent = text;
+    const button = make("button.word", { type: "button", tabindex: -1 }, text);
     const mine = () => this.tell(this.links.filter(({ ends }) => ends[side] === button), button);
     for (const kind of ["pointerenter", "focus", "click"]) button.addEventListener(kind, mine);
     for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, () => this.tell([]));
     return button;
+  }
+
+  /** Arrow keys: along a side, or over to the other one, to a linked word if there is one. */
+  move(event) {
+    const side = this.words.findIndex((words) => words.includes(event.target));
+    if (side < 0) return;
+    const [words, number] = [this.words[side], this.words[side].indexOf(event.target)];
+    const next = {
+      onward: words[number + 1],
+      back: words[number - 1],
+      over: this.opposite(side, number),
+      Home: words[0],
+      End: words[words.length - 1],
+    }[this.meaning(event.key, side)];
+    if (!next) return;
+    event.preventDefault();
+    for (const word of this.words.flat()) word.tabIndex = word === next ? 0 : -1;
+    next.focus();
+  }
+
+  /** What a key means where the sides are lines, or columns beside each other. */
+  meaning(key, side) {
+    const keys = this.across
+      ? { ArrowDown: "onward", ArrowUp: "back", [side ? "ArrowLeft" : "ArrowRight"]: "over" }
+      : { ArrowRight: "onward", ArrowLeft: "back", [side ? "ArrowUp" : "ArrowDown"]: "over" };
+    const leftward = !this.across && direction(this.words[side].map((word) => word.textContent).join(" ")) === "rtl";
+    const turned = { onward: "back", back: "onward" };
+    const meant = keys[key] ?? key;
+    return leftward ? turned[meant] ?? meant : meant;
+  }
+
+  opposite(side, number) {
+    const word = this.words[side][number];
+    const linked = this.links.find(({ ends }) => ends[side] === word);
+    const other = this.words[1 - side];
+    return linked ? linked.ends[1 - side] : other[Math.min(number, other.length - 1)];
   }
 
   link({ source, target, score }) {
@@ -77,8 +122,8 @@ export class Drawing {
     this.area.classList.toggle("busy", links.length > 0);
     this.scores.replaceChildren(...links.map(label));
     this.reading.textContent = links.length
-      ? links.map(({ ends, score }) => `${ends.map(apart).join(" – ")} ${score.toFixed(2)}`).join(", ")
-      : alone.length ? `${alone.map(apart).join(" – ")}: no link` : "";
+      ? links.map(({ ends, score }) => `${ends.map(said).join(" – ")} ${score.toFixed(2)}`).join(", ")
+      : alone.length ? `${alone.map(said).join(" – ")}: no link` : "";
   }
 
   resized() {
@@ -107,22 +152,12 @@ export class Drawing {
   fill(bands) {
     const directions = this.words.map((side) => direction(side.map((word) => word.textContent).join(" ")));
     this.bands.replaceChildren(...bands.map((sides, number) => {
-      const band = document.createElement("div");
-      band.className = "band";
-      band.append(...sides.map((words, side) => {
-        const line = document.createElement("ol");
-        line.className = "words";
-        line.dir = directions[side];
-        const part = bands.length > 1 ? `, line ${number + 1}` : "";
-        line.setAttribute("aria-label", `Words of the ${SIDES[side]}${part}`);
-        line.append(...words.map((word) => {
-          const item = document.createElement("li");
-          item.append(word);
-          return item;
-        }));
-        return line;
-      }));
-      return band;
+      const part = bands.length > 1 ? `, line ${number + 1}` : "";
+      return make("div.band", {}, ...sides.map((words, side) => make(
+        "ol.words",
+        { dir: directions[side], "aria-label": `Words of the ${SIDES[side]}${part}` },
+        ...words.map((word) => make("li", {}, word)),
+      )));
     }));
   }
 
@@ -161,13 +196,6 @@ function sum(numbers) {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-/** Which way the first letter runs. */
-export function direction(text) {
-  const first = text.match(/\p{L}/u)?.[0] ?? "";
-  const leftward = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
-  return leftward.test(first) ? "rtl" : "ltr";
-}
-
 function downwards(a, b, origin) {
   const below = b.top >= a.bottom; // but for a link back to an earlier band
   const [x1, y1] = [a.left + a.width / 2 - origin.left, (below ? a.bottom : a.top) - origin.top];
@@ -183,9 +211,8 @@ function sideways(a, b, origin) {
   return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
 }
 
-/** The text of a word that keeps its direction to itself. */
-function apart(word) {
-  return `\u2068${word.textContent}\u2069`;
+function said(word) {
+  return apart(word.textContent);
 }
 
 function label({ path, score }) {
@@ -197,7 +224,8 @@ function label({ path, score }) {
   return text;
 }
 
-function shape(name, kind) {
+/** An SVG element of a class. */
+export function shape(name, kind) {
   const made = document.createElementNS(SVG, name);
   made.setAttribute("class", kind);
   return made;

@@ -3,7 +3,7 @@
 Each client sends one request after the other over a connection that it keeps, until the time is up.
 The requests are the lines of a file (bodies as JSON), shared out in turn. Prints one JSON object:
 
-    python benchmarks/service/client.py URL BODIES --clients 64 --seconds 10
+    python benchmarks/service/load_client.py URL BODIES --clients 64 --seconds 10
 """
 
 from __future__ import annotations

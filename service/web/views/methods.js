@@ -1,4 +1,4 @@
-// The methods as GET /methods lists them: those used most as buttons, all others in one list.
+// The methods as GET /v1/methods lists them: those used most as buttons, all others in one list.
 
 const COMMON = "Most used"; // as aligners/explanations.py has it
 
@@ -9,6 +9,7 @@ export class MethodChoice {
     this.hint = document.querySelector("#method-hint");
     this.explanations = new Map();
     this.chosen = null;
+    this.own = null; // the model's
     const choose = (event) => {
       if (!event.target.value) return;
       this.choose(event.target.value);
@@ -24,6 +25,7 @@ export class MethodChoice {
 
   /** Show `methods`; the first choice is the model's own, which may have settings. */
   offer({ default: own, methods }) {
+    this.own = own;
     const all = [...methods];
     if (!all.some(({ name }) => name === own)) {
       const { explanation } = all.find(({ name }) => name === own.split(":")[0]);
@@ -41,13 +43,22 @@ export class MethodChoice {
     this.choose(own);
   }
 
+  /** Choose a method; one that is not listed may have settings. */
   choose(name) {
+    if (!this.explanations.has(name)) this.add(name);
     this.chosen = name;
     for (const input of this.buttons.querySelectorAll("input")) input.checked = input.value === name;
     this.more.value = name;
     if (this.more.selectedIndex < 0) this.more.value = "";
     this.more.classList.toggle("chosen", this.more.value !== "");
     this.hint.textContent = this.explanations.get(name);
+  }
+
+  /** A method as an address names it: `itermax:alpha=0.8`. */
+  add(name) {
+    this.explanations.set(name, this.explanations.get(name.split(":")[0]) ?? "");
+    this.more.append(new Option(name, name));
+    this.more.hidden = false;
   }
 }
 

@@ -1,0 +1,143 @@
+"""What a job has left on the disk so far: its log, its measurements, its artefacts."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bitext.errors import choose_from
+from service.errors import UnknownJobError
+from service.jobs.kinds import artefacts_of
+
+LOG, MEASUREMENTS, PROGRESS = "log.txt", "out/run/log.jsonl", "progress.jsonl"
+PART = 256 * 1024
+"""Bytes of the log in one answer."""
+CHUNK = 1 << 20
+
+
+class Lines(NamedTuple):
+    """Some lines of a file, and where the next ones begin."""
+
+    lines: list[str]
+    next: int
+
+
+def read_log(folder: Path, after: int = 0, *, ended: bool = True) -> Lines:
+    """Lines from a byte on, as many as go into one answer.
+
+    :param ended: whether nothing more is to come, so that a last line without an end is one.
+    """
+    try:
+        with open(folder / LOG, "rb") as file:
+            file.seek(after)
+            data = file.read(PART)
+    except FileNotFoundError:
+        return Lines([], after)
+    whole = data.rfind(b"\n") + 1
+    if not whole and (ended or len(data) == PART):
+        whole = len(data)
+    text = data[:whole].decode("utf-8", "replace")
+    return Lines(text.splitlines(), after + whole)
+
+
+def last_line(folder: Path, after: int) -> str:
+    """The last line of the log from a byte on that says something."""
+    with open(folder / LOG, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(after, end - 8192))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """The last whole line that a command has written of how far it is."""
+    try:
+        with open(folder / PROGRESS, "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 4096))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        return None
+    return found
+
+
+def read_measurements(folder: Path) -> list[dict[str, Any]]:
+    """What a training has measured: an object for each time, in order."""
+    try:
+        text = (folder / MEASUREMENTS).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    series = []
+    for line in text.splitlines():
+        try:
+            series.append(json.loads(line))
+        except ValueError:  # being written just now
+            continue
+    return series
+
+
+# --- artefacts
+
+
+def artefacts(kind: str, folder: Path) -> dict[str, int]:
+    """Names and bytes of what there is to download."""
+    places = {name: folder / path for name, path in artefacts_of(kind).items()}
+    places["log.txt"] = folder / LOG
+    return {name: _bytes(path) for name, path in places.items() if path.exists()}
+
+
+def find_artefact(kind: str, folder: Path, name: str) -> Path:
+    """:raises UnknownJobError: if there is none of that name."""
+    there = artefacts(kind, folder)
+    if name not in there:
+        raise UnknownJobError(choose_from("artefact", name[:80], there))
+    return folder / {**artefacts_of(kind), "log.txt": LOG}[name]
+
+
+def zipped(folder: Path, top: str) -> Iterator[bytes]:
+    """A folder as a ZIP archive, piece by piece; not compressed, as weights would hardly shrink."""
+    buffer = _Drained()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.is_symlink():
+                continue
+            info = zipfile.ZipInfo.from_file(path, f"{top}/{path.relative_to(folder).as_posix()}")
+            with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as member:
+                while piece := source.read(CHUNK):
+                    member.write(piece)
+                    yield buffer.drain()
+            yield buffer.drain()
+    yield buffer.drain()
+
+
+class _Drained(io.RawIOBase):
+    """A file to write to, from which is taken what was written."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def drain(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _bytes(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
