@@ -12,7 +12,7 @@ METHODS = {"argmax": "inter", "itermax": "itermax", "mwmf": "mwmf"}
 
 
 def load(job: Mapping[str, Any]) -> Pass:
-    from simalign import SentenceAligner  # type: ignore[import-not-found]
+    from simalign import SentenceAligner
 
     logging.getLogger("simalign.simalign").setLevel(logging.WARNING)
     aligner = SentenceAligner(model=job["model"], token_type="bpe", layer=job["layer"])

@@ -126,7 +126,7 @@ def _read(source: Path, target: Path) -> Iterator[SentencePair]:
 
 def _simalign(model: str, aligner: Aligner) -> Any:
     try:
-        from simalign import SentenceAligner  # type: ignore[import-not-found]
+        from simalign import SentenceAligner
     except ImportError as error:
         sys.exit(f"simalign is not there ({error}); the head of this file says how to get it")
     logging.getLogger("simalign.simalign").setLevel(logging.WARNING)

@@ -158,12 +158,8 @@ class Settings(BaseModel):
 
     @property
     def translators(self) -> Path:
-        """The folder that holds one folder a translation model."""
-        return self.data_dir.expanduser() / "translation-models"
-
-    def translation_dir(self) -> Path:
         """The folder that holds one folder a translation model, beside those named by hand."""
-        return (self.data_dir / "translation-models").expanduser()
+        return self.data_dir.expanduser() / "translation-models"
 
     @property
     def model_names(self) -> tuple[str, ...]:

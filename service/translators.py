@@ -60,7 +60,7 @@ class Translators:
 
     def places(self) -> dict[str, str]:
         """Each model's folder or hub name: first those named by hand, then by name."""
-        folder = self._settings.translation_dir
+        folder = self._settings.translators
         lying = sorted(folder.iterdir()) if folder.is_dir() else []
         found = {path.name: _model_in(path) for path in lying if not path.name.startswith(".")}
         there = {name: str(model) for name, model in found.items() if model is not None}

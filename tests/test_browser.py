@@ -10,8 +10,10 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
@@ -67,9 +69,15 @@ def settings(
 def service(settings: Settings, registry: ModelRegistry) -> Iterator[str]:
     """The address of a service that lies at the root and under a prefix."""
     app = create_app(settings, registry)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
     both = Starlette(
         routes=[Mount(UNDER, app), Mount("/", app)],
-        lifespan=lambda _: app.router.lifespan_context(app),
+        lifespan=lifespan,
     )
     server = uvicorn.Server(uvicorn.Config(both, port=0, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run)
@@ -192,7 +200,7 @@ def test_the_key_is_asked_for_when_the_service_wants_one(visit: Visit) -> None:
     visit.refusals = (401,)
     keys: list[str | None] = []
 
-    def gate(route: playwright.Route) -> None:
+    def gate(route: Any) -> None:
         keys.append(route.request.headers.get("authorization"))
         if keys[-1] == "Bearer bt_right":
             route.continue_()
@@ -518,7 +526,7 @@ def test_settings_that_are_refused_are_told(visit: Visit) -> None:
     page.get_by_label("Kind").select_option(label="Build an index")
     page.get_by_label("Name of the index").fill("Not a name")
     page.get_by_label("Sentences", exact=True).set_input_files(
-        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}  # type: ignore[arg-type]
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}
     )
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#submit-problem")).to_contain_text("settings.index")

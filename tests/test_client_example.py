@@ -19,7 +19,7 @@ import uvicorn
 from encoders.encoder import Encoder
 from encoders.registry import ModelRegistry
 from service.app import create_app
-from service.commands import address_of, listen
+from service.listening import address_of, listen
 from service.settings import Settings
 
 FILE = Path(__file__).parents[1] / "examples" / "client.py"

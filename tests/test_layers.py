@@ -98,7 +98,7 @@ def test_a_module_imports_only_what_its_room_may(path: str) -> None:
             "nmt must not import",
         ),
         ("service/app.py", "from .settings import Settings", "relative import"),
-        ("encoders/encoder.py", "from conftest import encoder", "tests import"),
+        ("encoders/encoder.py", "from tests.conftest import encoder", "tests import"),
     ],
 )
 def test_a_wrong_arrow_is_seen(path: str, source: str, fault: str) -> None:

@@ -26,7 +26,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 # Needed by transformers for some checkpoints, or for the files they bring; never imported by us.
-NOT_IMPORTED = {"protobuf", "fastapi-offline"}
+NOT_IMPORTED = {"protobuf", "fastapi-offline", "uvloop"}
 
 # What cannot be installed beside bitext; `make fairseq` gives it an environment of its own.
 ELSEWHERE = {"fairseq"}

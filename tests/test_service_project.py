@@ -15,7 +15,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 SOURCE = "the house is small. 😀 a cat sleeps in the old house"
 TARGET = "das haus ist klein. eine katze schläft im alten haus 😀"
-SPANS = [
+SPANS: list[dict[str, Any]] = [
     {"start": 4, "end": 9, "label": "A"},
     {"start": 0, "end": 19, "label": "B"},
     {"start": 24, "end": 34},

@@ -100,11 +100,12 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         "/v1/embeddings": [("bitext", ours, embed)],
     }
     if options.simalign:
-        start = partial(peer_server, options.simalign, "peer_simalign.py")
-        tasks["/align"].append(("SimAlign", start, plain))
+        tasks["/align"].append(
+            ("SimAlign", partial(peer_server, options.simalign, "peer_simalign.py"), plain)
+        )
     if options.sentence_transformers:
-        start = partial(peer_server, options.sentence_transformers, "peer_sentence_transformers.py")
-        tasks["/v1/embeddings"].append(("sentence-transformers", start, embed))
+        peer = partial(peer_server, options.sentence_transformers, "peer_sentence_transformers.py")
+        tasks["/v1/embeddings"].append(("sentence-transformers", peer, embed))
     for path, servers in tasks.items():
         results: Results = {}
         for _ in range(options.rounds):

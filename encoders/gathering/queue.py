@@ -101,7 +101,7 @@ class WindowQueue:
             return place.call.reading.layers
 
         ordered = sorted(places, key=lambda place: (layers(place), -self._length(place.window)))
-        batches = []
+        batches: list[list[Place]] = []
         for _, alike in groupby(ordered, key=layers):
             group = list(alike)
             left = iter(group)
