@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from servers import HERE, Server, bitext_server
 
 sys.path.append(str(HERE.parent))
-from random_model import make_random_translator  # noqa: E402
+from random_model import make_random_translator
 
 INDEX = "there"
 LINES = ["the house is small", "das haus ist klein", "a cat sleeps", "eine katze schläft", "3.14!"]
@@ -77,7 +77,9 @@ class Caller:
             connection.close()
 
     def insist(self, method: str, path: str, body: object = None) -> Any:
-        status, _, text = self.ask(method, path, None if body is None else json.dumps(body).encode())
+        status, _, text = self.ask(
+            method, path, None if body is None else json.dumps(body).encode()
+        )
         if status >= 300:
             raise SystemExit(f"{method} {path}: {status} {text.decode()}")
         return json.loads(text)
@@ -265,7 +267,8 @@ def run_schemathesis(
     command = [
         program, "--config-file", str(settings), "run", f"{server.url}/openapi.json",
         "--header", f"Authorization: {caller.headers['Authorization']}", "--checks", "all",
-        "--exclude-checks", ",".join(EXCLUDED), "--seed", str(options.seed), "--max-examples", str(options.examples),
+        "--exclude-checks", ",".join(EXCLUDED), "--seed", str(options.seed),
+        "--max-examples", str(options.examples),
         "--generation-database", "none", "--continue-on-failure", "--no-color",
         "--request-timeout", "60", *options.options,
     ]  # fmt: skip
