@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 from bitext.errors import InputError
 from bitext.zstd import ZstdReader
@@ -43,9 +42,9 @@ def _pieces(path: Path, ending: str) -> Iterator[int]:
     """The sizes of what is unpacked, piece by piece; nothing of it is kept."""
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
-        unpacked: IO[bytes]
+        unpacked: gzip.GzipFile | io.BufferedReader
         if ending == ".gz":
-            unpacked = stack.enter_context(gzip.GzipFile(fileobj=file))  # type: ignore[assignment]
+            unpacked = stack.enter_context(gzip.GzipFile(fileobj=file))
         else:
             unpacked = io.BufferedReader(ZstdReader(file))
         while piece := unpacked.read(PIECE):
