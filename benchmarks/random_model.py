@@ -65,3 +65,23 @@ def make_random_model(
     )
     architecture(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def make_random_translator(lines: Iterable[str], folder: Path) -> None:
+    """Write an English-German translation model of two small layers, with random weights."""
+    import torch
+
+    from encoders.training.vocabulary import train_vocabulary
+    from nmt.network.model import Shape, build_network, save_translation_checkpoint
+    from nmt.pieces.tokenization import TaggedCodec, TranslationSettings
+
+    tokenizer = train_vocabulary(lines, size=150, min_character_count=1, max_pieces=64)
+    settings = TranslationSettings(
+        source_langs=("en",), target_langs=("de",), max_source=64, max_target=64
+    )
+    codec = TaggedCodec(tokenizer, settings)
+    shape = Shape(len(tokenizer), 16, 2, 32, encoder_layers=2, decoder_layers=2, max_pieces=64)
+    torch.manual_seed(0)
+    model = build_network(shape, codec, seed=1).eval()
+    model.final_logits_bias[0, codec.end] = 3.0  # so that sentences end
+    save_translation_checkpoint(folder, model, codec)

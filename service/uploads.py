@@ -23,7 +23,9 @@ from service.database.tables import now
 from service.errors import UnknownUploadError
 from service.indexes import make_folder
 from service.jobs.tables import ENDED, InputRow, JobRow, UploadRow
+from service.jobs.work import link_name
 from service.settings import Settings
+from service.unpacking import PACKED, unpacked_bytes
 
 PIECE = 1 << 20
 """Bytes that are written at once."""
@@ -47,7 +49,7 @@ class Uploads:
         """Write what comes to a file of its own.
 
         :raises TooLargeError: if it is more than may come, as soon as it is.
-        :raises InputError: if nothing comes.
+        :raises InputError: if nothing comes, or what comes is not packed as its name says.
         """
         kept = await anyio.to_thread.run_sync(self._total)
         id = secrets.token_hex(8)
@@ -144,6 +146,7 @@ class Uploads:
             )
 
     def _keep(self, id: str, name: str, part: _Part) -> UploadRow:
+        self._check_packed(name, part)
         part.finish(self._folder / id)
         row = UploadRow(
             id=id, name=name, bytes=part.bytes, sha256=part.digest.hexdigest(), created=now()
@@ -152,6 +155,14 @@ class Uploads:
             session.add(row)
         return row
 
+    def _check_packed(self, name: str, part: _Part) -> None:
+        ending = Path(link_name(name)).suffix
+        if ending in PACKED and unpacked_bytes(part.path, ending, self._most) > self._most:
+            raise TooLargeError(
+                f"the upload holds more, unpacked, than the {self._most} bytes that one may have "
+                "(BITEXT_MAX_UPLOAD_BYTES)"
+            )
+
 
 class _Part:
     """A file that is being written."""
@@ -159,12 +170,12 @@ class _Part:
     def __init__(self, path: Path) -> None:
         self.bytes = 0
         self.digest = hashlib.sha256()
-        self._path = path
+        self.path = path
         self._file = -1
 
     def write(self, data: bytes) -> None:
         if self._file < 0:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.digest.update(data)
         self.bytes += len(data)
         view = memoryview(data)
@@ -174,11 +185,11 @@ class _Part:
     def finish(self, target: Path) -> None:
         """Give it its name, once it is on the disk."""
         os.fsync(self._file)
-        self._path.rename(target)
+        self.path.rename(target)
         sync_folder(target.parent)
 
     def drop(self) -> None:
         """Close it; remove it, unless it has another name by now."""
         if self._file >= 0:
             os.close(self._file)
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)

@@ -113,6 +113,8 @@ def test_what_no_route_answers_has_no_demand() -> None:
         ("PATCH", "/v1/indexes/x", "DELETE, GET, PUT"),
         ("DELETE", "/v1/indexes/x/sentences", "GET, POST, PUT"),
         ("POST", "/health", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("DELETE", "/web/page.css", "GET, HEAD"),
     ],
 )
 def test_another_method_is_told_all_that_are_there(

@@ -74,6 +74,17 @@ def test_what_is_no_request_is_refused(client: TestClient, path: str, body: byte
     problem(client.post(path, content=body, headers=JSON), 400, 415, 422)
 
 
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_json_is_in_utf_8(client: TestClient, coding: str) -> None:
+    good = '{"source": "é", "target": "b"}'
+    body = good.encode(coding)
+    for content in (body, iter([body[:1], b"", body[1:3], body[3:]])):
+        answer = client.post("/align", content=content, headers=JSON)
+        assert problem(answer, 400) == "the body cannot be read as JSON in UTF-8"
+    marked = good.encode("utf-8-sig")  # a byte order mark is ignored, as RFC 8259 allows
+    assert client.post("/align", content=marked, headers=JSON).status_code == 200
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "x-unknown"])
 def test_packed_bodies_are_not_unpacked(client: TestClient, coding: str) -> None:
     bomb = gzip.compress(b" " * 2**20)

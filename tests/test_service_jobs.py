@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+import zstandard
 from conftest import Serve
 from starlette.testclient import TestClient
 from test_service_errors import problem
@@ -176,6 +178,9 @@ def test_an_unknown_artefact_is_a_404(client: TestClient, queue: Queue, settings
     id = work(queue, settings, "done")
     for name in ("model", "..%2flog.txt", "lock", "%2e%2e"):
         assert client.get(f"/v1/jobs/{id}/artefacts/{name}").status_code == 404
+    new = submit(client)["id"]
+    answer = client.get(f"/v1/jobs/{new}/artefacts/log.txt")
+    assert "left nothing yet" in problem(answer, 404)["detail"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +194,10 @@ def test_an_unknown_artefact_is_a_404(client: TestClient, queue: Queue, settings
         ({"name": "\0"}, 422, "is a NUL, not text"),
         ({"user": "me"}, 422, "unknown field 'user'"),
         ({"settings": {**MINE["settings"], "source": "input:../x"}}, 422, "no path below"),
+        ({"settings": {**MINE["settings"], "source": f"input:{'x' * 900}"}}, 422, "no file"),
         ({"settings": {**MINE["settings"], "source": "upload:0"}}, 404, "no upload '0'"),
+        ({"settings": {**MINE["settings"], "model": "job:../x"}}, 404, "has left no model"),
+        ({"settings": {**MINE["settings"], "k": 2**63}}, 422, "field 'settings.k'"),
         ({"kind": "index", "settings": {"index": "x", "mode": "add", "file": "input:de.txt"}}, 404,
          "there is no index 'x'"),
     ],
@@ -200,6 +208,16 @@ def test_what_cannot_be_a_job_is_refused(
     response = client.post("/v1/jobs", json={**MINE, **change})
     assert detail in problem(response, status)["detail"]
     assert client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_numbers_without_an_end_and_deep_settings_are_refused(client: TestClient) -> None:
+    deep = '{"a": ' * 300 + "1" + "}" * 300
+    for value, detail in (("1e999", "finite"), ("NaN", "finite"), (deep, "field 'settings")):
+        body = f'{{"kind": "train", "settings": {{"stages": [{value}]}}}}'
+        response = client.post(
+            "/v1/jobs", content=body, headers={"content-type": "application/json"}
+        )
+        assert detail in problem(response, 422)["detail"]
 
 
 def test_there_are_only_so_many_jobs(client: TestClient) -> None:
@@ -282,9 +300,9 @@ def upload(client: TestClient, data: bytes = b"a\nb\n", name: str = "x.txt") -> 
 
 def test_an_upload_is_kept_whole(client: TestClient, settings: Settings) -> None:
     data = bytes(range(256)) * 300  # more than a body of JSON may have
-    made = upload(client, data, "corpus.tsv.gz")
+    made = upload(client, data, "corpus.tsv")
     assert made == {
-        "id": made["id"], "name": "corpus.tsv.gz", "bytes": len(data),
+        "id": made["id"], "name": "corpus.tsv", "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(), "created": made["created"],
     }  # fmt: skip
     assert (settings.uploads / made["id"]).read_bytes() == data
@@ -302,6 +320,23 @@ def test_an_upload_that_is_too_large_is_refused(client: TestClient, settings: Se
         assert "BITEXT_MAX_UPLOAD_BYTES" in problem(response, 413)["detail"]
     assert "empty" in problem(client.post("/v1/uploads", content=b""), 422)["detail"]
     assert list(settings.uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_a_packed_upload_counts_as_what_it_holds(
+    client: TestClient, settings: Settings, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    made = upload(client, pack(bytes(MOST)), f"x.txt.{ending}")
+    assert made["bytes"] < MOST / 10
+    for content, status, detail in (
+        (pack(bytes(MOST + 1)), 413, "holds more, unpacked, than the 100000 bytes"),
+        (pack(b"a") + pack(bytes(MOST)), 413, "holds more, unpacked"),
+        (pack(b"a\n" * 99)[:-3], 422, "cannot be unpacked"),
+        (b"a\n", 422, "cannot be unpacked as its name says"),
+    ):
+        response = client.post(f"/v1/uploads?name=..%2F.{ending}", content=content)
+        assert detail in problem(response, status)["detail"]
+    assert [path.name for path in settings.uploads.iterdir()] == [made["id"]]
 
 
 def test_all_uploads_together_have_a_limit(client: TestClient, settings: Settings) -> None:

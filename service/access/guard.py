@@ -10,6 +10,7 @@ who look after containers call it by addresses that nobody knows beforehand.
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
 
 import anyio
@@ -115,11 +116,12 @@ class Guard:
         """``receive``, ending in a 413 as soon as more than the limit has come, stated or not, and
         in a 408 when what was to come does not: the whole body, or of an upload the next piece."""
         taken = 0
+        start = b""
         whole = False
         until = anyio.current_time() + self._seconds
 
         async def limited() -> Message:
-            nonlocal taken, whole
+            nonlocal taken, whole, start
             if whole:  # what may still come is that the client hangs up
                 return await receive()
             left = self._seconds if streams else until - anyio.current_time()
@@ -128,9 +130,13 @@ class Guard:
             if waiting.cancelled_caught:
                 raise self._too_slow()
             whole = not message.get("more_body", False)
-            taken += len(message.get("body", b""))
+            body = message.get("body", b"")
+            taken += len(body)
             if taken > self._max_body and not streams:
                 raise self._too_large()
+            if len(start) < 4 and not streams:
+                start += body[: 4 - len(start)]
+                _check_coding(start, whole)
             return message
 
         return limited
@@ -188,6 +194,12 @@ def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
 def _is_json(headers: Headers) -> bool:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
+
+
+def _check_coding(start: bytes, whole: bool) -> None:
+    """Python reads JSON in UTF-16 and UTF-32 too, which its first four bytes tell; we do not."""
+    if (len(start) == 4 or whole) and not json.detect_encoding(start).startswith("utf-8"):
+        raise HTTPException(400)  # errors.py has the sentence
 
 
 def _without_port(host: str) -> str:

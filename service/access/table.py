@@ -20,6 +20,7 @@ OPEN = Demand(Scope.OPEN)
 FILES = ("/web", "/swagger")
 """Where the files of the page and of /docs are; they hold no one's data."""
 DOCUMENT = "/openapi.json"
+READING = frozenset({"GET", "HEAD"})
 
 
 class Found(NamedTuple):
@@ -30,7 +31,7 @@ class Found(NamedTuple):
     demand: Demand | None
     """``None`` where no route declares one for this method."""
     allowed: frozenset[str] = frozenset()
-    """Where there is none for this method, the methods for which there is one."""
+    """Where there is none for this method, or it is a file, the methods for which there is one."""
 
 
 class _Row(NamedTuple):
@@ -80,8 +81,8 @@ def _row(prefix: str, route: APIRoute) -> _Row:
 
 def _file(path: str) -> Found:
     if path == DOCUMENT:
-        return Found(DOCUMENT, OPEN)
+        return Found(DOCUMENT, OPEN, READING)
     for folder in FILES:
         if path.startswith(f"{folder}/"):
-            return Found(folder, OPEN)
+            return Found(folder, OPEN, READING)
     return Found(None, None)

@@ -98,6 +98,8 @@ def artefacts(kind: str, folder: Path) -> dict[str, int]:
 def find_artefact(kind: str, folder: Path, name: str) -> Path:
     """:raises UnknownJobError: if there is none of that name."""
     there = artefacts(kind, folder)
+    if not there:
+        raise UnknownJobError(f"there is no artefact '{name[:80]}': the job has left nothing yet")
     if name not in there:
         raise UnknownJobError(choose_from("artefact", name[:80], there))
     return folder / {**artefacts_of(kind), "log.txt": LOG}[name]

@@ -16,16 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bitext.errors import InputError, ModelNotFoundError, UnknownNameError, choose_from
+from bitext.errors import InputError, UnknownNameError, choose_from
 from bitext.text import atomic_write
 from encoders.preset import BUNDLED
-from service.errors import UnknownUploadError
+from service.errors import UnknownJobError, UnknownUploadError
 from service.jobs.tables import UploadRow
 from service.settings import Settings
 
 UPLOAD, INPUT, JOB = "upload:", "input:", "job:"
 ID = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[^\w.+-]|^[.-]")
+
+
+def link_name(name: str) -> str:
+    """The name under which a job finds a file; how it ends tells what is in it."""
+    return _UNSAFE.sub("_", name)[-100:]
 
 
 class Work:
@@ -111,7 +116,7 @@ class Work:
     def model(self, given: str | None, field: str) -> str:
         """A model that the service allows, or ``job:ID``: the one that a job has trained.
 
-        :raises UnknownNameError: if it is neither.
+        :raises UnknownNameError: if it is neither, or the job has left none.
         """
         names = (*self.service.model_names, BUNDLED)
         if given is None:
@@ -128,7 +133,7 @@ class Work:
     def _trained(self, id: str, field: str) -> Path:
         folder = self.service.jobs / id / "out" / "model"
         if not ID.fullmatch(id) or not (folder / "config.json").is_file():
-            raise ModelNotFoundError(f"field '{field}': job '{id[:80]}' has left no model")
+            raise UnknownJobError(f"field '{field}': job '{id[:80]}' has left no model")
         return folder
 
     def _source(self, given: str, field: str) -> tuple[Path, str]:
@@ -137,7 +142,7 @@ class Work:
             return self._upload(given.removeprefix(UPLOAD), field)
         if given.startswith(INPUT):
             path = self._input(given.removeprefix(INPUT), field)
-            if not path.is_file():
+            if not _is_file(path):
                 raise InputError(f"field '{field}': there is no file '{given[:80]}'")
             return path, path.name
         raise InputError(
@@ -170,7 +175,7 @@ class Work:
     def _link(self, path: Path, name: str) -> str:
         """A name that says no more than the file's own; twice the same file has two."""
         self._links += 1
-        return self._make_link(path, f"{self._links}/{_UNSAFE.sub('_', name)[-100:]}")
+        return self._make_link(path, f"{self._links}/{link_name(name)}")
 
     def _make_link(self, path: Path, name: str) -> str:
         if self._folder is not None:
@@ -179,3 +184,10 @@ class Work:
             link.unlink(missing_ok=True)
             link.symlink_to(path)
         return name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than names may be
+        return False

@@ -65,7 +65,7 @@ class MineRequest(Body):
     target: Texts
     margin: MarginName = "ratio"
     mode: ModeName = Field("max", description="max: one to one, from the best pair on.")
-    k: int = Field(4, ge=1, description="Neighbours a margin looks at.")
+    k: int = Field(4, ge=1, le=LARGEST_ID, description="Neighbours a margin looks at.")
     threshold: float | None = Field(None, description="Margins must be above this; none: all.")
     precision: float | None = Field(
         None,

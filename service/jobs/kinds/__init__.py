@@ -60,7 +60,13 @@ def plan(kind: str, settings: dict[str, Any], work: Work) -> Plan:
     schema = found.whole() if work.is_trial else found.Settings
     try:
         # As JSON, where a list may be a tuple, and a number is never made of a text.
-        read = schema.model_validate_json(json.dumps(settings), strict=True)
+        written = json.dumps(settings, allow_nan=False)
+    except ValueError:
+        raise InputError("field 'settings': expected finite numbers, got inf or nan") from None
+    except RecursionError:
+        raise InputError("field 'settings': nested too deeply") from None
+    try:
+        read = schema.model_validate_json(written, strict=True)
     except ValidationError as error:
         raise InputError(_told(error, schema)) from None
     device = str(getattr(read, "device", "cpu"))

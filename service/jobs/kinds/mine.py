@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.jobs.kinds.fields import Device, Dtype, File, Model, Word, options
 from service.jobs.work import Work
-from service.schemas.fields import Body, Layer, PoolingField, TooLongField
+from service.schemas.fields import LARGEST_ID, Body, Layer, PoolingField, TooLongField
 from service.schemas.mining import MarginName, ModeName
 
 ARTEFACTS = {"mined.tsv": "out/mined.tsv", "mined.jsonl": "out/mined.jsonl"}
@@ -19,12 +19,12 @@ class Settings(Body):
     target: File
     margin: MarginName = "ratio"
     mode: ModeName = "max"
-    k: int = Field(4, ge=1)
+    k: int = Field(4, ge=1, le=LARGEST_ID)
     threshold: float | None = None
     precision: float | None = Field(None, gt=0, lt=1)
     surely: bool = False
     known: File | None = None
-    top: int | None = Field(None, ge=1)
+    top: int | None = Field(None, ge=1, le=LARGEST_ID)
     coverage: float = Field(0.0, ge=0)
     filters: Word | None = None
     score_only: bool = False

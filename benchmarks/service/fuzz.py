@@ -1,0 +1,279 @@
+"""The whole service under requests that were never meant for it.
+
+    python benchmarks/service/fuzz.py --seed 7 --examples 30 --bodies 1000
+
+Starts a service that requires keys, with the bundled encoder and a translation model of random
+weights, and sends it, with a key that may do everything:
+
+1. what schemathesis makes of /openapi.json, good and bad, first with names it invents, then with
+   those of an index, a job, an upload and a snapshot that are there;
+2. bodies: the examples of the document with bytes put in, taken out and doubled, and some that are
+   no JSON at all, at every address that takes one.
+
+An answer may not be a 5xx (but a documented 503), nor have a status, a header or a shape that the
+document does not tell. Exits with 1 if one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from servers import HERE, Server, bitext_server
+
+sys.path.append(str(HERE.parent))
+from random_model import make_random_translator
+
+INDEX = "there"
+LINES = ["the house is small", "das haus ist klein", "a cat sleeps", "eine katze schläft", "3.14!"]
+CHANGING = ("delete_index", "delete_job", "delete_upload", "delete_snapshot", "retry_job")
+"""Not asked for of what must stay there."""
+EXCLUDED = ("positive_data_acceptance",)
+"""What a schema cannot say is refused with 422: two fields of which one is needed, names of methods
+and languages, what a layer is of. That such requests are refused is no fault."""
+NOT_JSON = (
+    b"", b"NaN", b"\x80" * 100, b'{"source": "\xc3\x28"}', b"\xef\xbb\xbf{}", b"{}{}", b"'a'",
+    '{"source": "a", "target": "b"}'.encode("utf-16"), '{"queries": "a"}'.encode("utf-32"),
+    '{"source": "a"}'.encode("utf-16-le"), b"[" * 100_000, b'{"a":' * 900 + b"1" + b"}" * 900,
+    b'{"layer": ' + b"9" * 5_000 + b"}", b'{"threshold": 1e999}', b'"\\ud800"', b"\x00" * 100,
+)  # fmt: skip
+
+
+class Operation(NamedTuple):
+    """An address that takes a body."""
+
+    method: str
+    path: str
+    example: bytes
+    statuses: frozenset[str]
+
+
+class Caller:
+    """Asks the service with a key."""
+
+    def __init__(self, server: Server, key: str) -> None:
+        self._address = server.url.removeprefix("http://")
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str, bytes]:
+        """Status, media type, body."""
+        connection = http.client.HTTPConnection(self._address, timeout=120)
+        try:
+            connection.request(method, path, body, self.headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers.get("Content-Type", ""), answer.read()
+        finally:
+            connection.close()
+
+    def insist(self, method: str, path: str, body: object = None) -> Any:
+        status, _, text = self.ask(
+            method, path, None if body is None else json.dumps(body).encode()
+        )
+        if status >= 300:
+            raise SystemExit(f"{method} {path}: {status} {text.decode()}")
+        return json.loads(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--examples", type=int, default=30, help="of each operation and phase")
+    parser.add_argument("--bodies", type=int, default=1000, help="that are malformed")
+    parser.add_argument("--schemathesis", default=None, help="the program, if it is elsewhere")
+    parser.add_argument("options", nargs="*", help="more for schemathesis, after --")
+    options = parser.parse_args()
+    beside = str(Path(sys.executable).parent)
+    program = options.schemathesis or shutil.which("schemathesis", path=beside)
+    program = program or shutil.which("schemathesis")
+    if program is None:
+        raise SystemExit("no schemathesis: pip install 'bitext[fuzz]'")
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        (data / "translation-models").mkdir(parents=True)
+        make_random_translator(LINES * 8, data / "translation-models" / "en-de")
+        server: Server
+        with bitext_server(data, BITEXT_KEYS="required", BITEXT_CORES="1") as server:
+            caller = Caller(server, make_key(data))
+            names = prepare(caller)
+            failed = [
+                send_malformed(caller, operations(caller, names), options.bodies, options.seed),
+                *(
+                    run_schemathesis(program, server, caller, options, Path(folder), config)
+                    for config in ("", known_names(names))
+                ),
+            ]
+            status, _, _ = caller.ask("GET", "/ready")
+            if any(failed) or status != 200:
+                raise SystemExit(1)
+
+
+def make_key(data: Path) -> str:
+    command = [sys.executable, "-m", "bitext", "keys", "make", "fuzz", "--scope", "train"]
+    command += ["--data-dir", str(data)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def prepare(caller: Caller) -> dict[str, dict[str, str]]:
+    """Make an index, a snapshot, an upload and a job; what each path means by its names."""
+    index = f"/v1/indexes/{INDEX}"
+    caller.insist("PUT", index, {})
+    caller.insist("POST", f"{index}/sentences", {"sentences": LINES, "language": "en"})
+    snapshot = caller.insist("POST", f"{index}/snapshots")["id"]
+    upload = caller.insist("POST", "/v1/uploads?name=a.txt", LINES)["id"]
+    settings = {"source": f"upload:{upload}", "target": f"upload:{upload}"}
+    job = caller.insist("POST", "/v1/jobs", {"kind": "mine", "settings": settings})["id"]
+    return {
+        "/v1/indexes": {"name": INDEX, "id": "0"},
+        "/v1/indexes/{name}/snapshots": {"name": INDEX, "id": snapshot},
+        "/v1/uploads": {"id": upload},
+        "/v1/jobs": {"id": job, "name": "log.txt"},
+        "/v1/models": {"name": "bundled"},
+    }
+
+
+# --- malformed bodies
+
+
+def operations(caller: Caller, names: dict[str, dict[str, str]]) -> list[Operation]:
+    """All that take JSON, with an example of it."""
+    document = caller.insist("GET", "/openapi.json")
+    found = []
+    for template, methods in document["paths"].items():
+        for method, operation in methods.items():
+            media = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if media is None:
+                continue
+            path = template
+            for prefix, values in names.items():
+                if template.startswith(prefix):
+                    path = template.format(**values)
+            schema = media["schema"]
+            name = schema.get("$ref", "").rpartition("/")[2]
+            schema = document["components"]["schemas"].get(name, schema)
+            examples = schema.get("examples") or [{}]
+            for example in examples:
+                body = json.dumps(example).encode()
+                found.append(
+                    Operation(method.upper(), path, body, frozenset(operation["responses"]))
+                )
+    return found
+
+
+def send_malformed(caller: Caller, found: list[Operation], count: int, seed: int) -> int:
+    """How many of the answers were wrong."""
+    seen: Counter[int] = Counter()
+    wrong = 0
+    for operation, body in malformed(found, count, random.Random(seed)):
+        status, kind, text = caller.ask(operation.method, operation.path, body)
+        seen[status] += 1
+        is_told = str(status) in operation.statuses
+        is_problem = status < 400 or kind == "application/problem+json"
+        if not is_told or not is_problem or status == 500:
+            wrong += 1
+            print("WRONG", status, kind, operation.method, operation.path, body[:200], text[:300])
+    print(
+        json.dumps({"malformed bodies": seen.total(), "statuses": dict(seen), "wrong": wrong}),
+        flush=True,
+    )
+    return wrong
+
+
+def malformed(
+    found: list[Operation], count: int, generator: random.Random
+) -> Iterator[tuple[Operation, bytes]]:
+    """``count`` mangled examples, in turn, and what is no JSON at all once for each address."""
+    for number in range(count):
+        operation = found[number % len(found)]
+        yield operation, mangled(operation.example, generator)
+    for operation in {(one.method, one.path): one for one in found}.values():
+        for body in NOT_JSON:
+            yield operation, body
+
+
+def mangled(body: bytes, generator: random.Random) -> bytes:
+    """With bytes put in, taken out and doubled, or a value exchanged for another kind of thing."""
+    result = bytearray(body)
+    for _ in range(generator.randint(1, 4)):
+        place = generator.randrange(len(result) + 1)
+        kind = generator.randrange(5)
+        if kind == 0:
+            result[place:place] = generator.randbytes(generator.randint(1, 5))
+        elif kind == 1:
+            del result[place : place + generator.randint(1, 10)]
+        elif kind == 2:
+            result[place : place + 1] = generator.choice([b"{", b"}", b"[", b'"', b",", b"\\u"])
+        elif kind == 3:
+            result[place:place] = bytes(result[place : place + 20]) * 2
+        else:
+            result = bytearray(exchanged(bytes(result), generator))
+    return bytes(result)
+
+
+def exchanged(body: bytes, generator: random.Random) -> bytes:
+    """A value of the object exchanged, where it is still JSON."""
+    others: list[Any] = [
+        None, True, -1, 0, 2**63, 1e300, "", "\0", "\ud800", "x" * 11_000, [], {}, [[]], [None],
+        {"": 0}, "upload:" + "0" * 16, "input:../x", "../../etc/passwd", ["a"] * 3_000,
+    ]  # fmt: skip
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(value, dict) or not value:
+        return body
+    at: Any = value
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        key = generator.choice(keys)
+        if not isinstance(at[key], (dict, list)) or not at[key] or generator.random() < 0.3:
+            break
+        at = at[key]
+    at[key] = generator.choice(others)
+    return json.dumps(value).encode()
+
+
+# --- schemathesis
+
+
+def known_names(names: dict[str, dict[str, str]]) -> str:
+    """A file of settings in which the names of paths are those of things that are there."""
+    lines = [
+        f'[[operations]]\ninclude-operation-id = "{name}"\nenabled = false' for name in CHANGING
+    ]
+    for prefix, values in names.items():
+        start = prefix.replace("{", "\\\\{").replace("}", "\\\\}")
+        lines += [f'[[operations]]\ninclude-path-regex = "^{start}/"', "[operations.parameters]"]
+        lines += [f'"path.{name}" = "{value}"' for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def run_schemathesis(
+    program: str, server: Server, caller: Caller, options: Any, folder: Path, config: str
+) -> int:
+    """Its exit code."""
+    settings = folder / "schemathesis.toml"
+    settings.write_text(config)
+    command = [
+        program, "--config-file", str(settings), "run", f"{server.url}/openapi.json",
+        "--header", f"Authorization: {caller.headers['Authorization']}", "--checks", "all",
+        "--exclude-checks", ",".join(EXCLUDED), "--seed", str(options.seed),
+        "--max-examples", str(options.examples),
+        "--generation-database", "none", "--continue-on-failure", "--no-color",
+        "--request-timeout", "60", *options.options,
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONHASHSEED": "0"}).returncode
+
+
+if __name__ == "__main__":
+    main()
