@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import uvicorn
 from starlette.testclient import TestClient
 
 from bitext.cli import main
 from bitext.text import data_folder
 from encoders.encoder import Encoder
 from encoders.registry import ModelRegistry
+from service.listening import address_of, listen
+from service.settings import Settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -139,7 +143,6 @@ def serve(
 ) -> Serve:
     """A client of a service with the tiny model, without a sample, and with the settings given."""
     from service.app import create_app
-    from service.settings import Settings
 
     @contextmanager
     def serve(**settings: Any) -> Iterator[TestClient]:
@@ -149,6 +152,23 @@ def serve(
             yield client
 
     return serve
+
+
+@contextmanager
+def listening(settings: Settings, registry: ModelRegistry) -> Iterator[str]:
+    """The address of a service that listens, in a thread, for those who know nothing of ASGI."""
+    from service.app import create_app
+
+    with listen("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(create_app(settings, registry), log_config=None, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield address_of(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import uvicorn
+from conftest import listening
 
 from encoders.encoder import Encoder
 from encoders.registry import ModelRegistry
-from service.app import create_app
-from service.listening import address_of, listen
 from service.settings import Settings
 
 FILE = Path(__file__).parents[1] / "examples" / "client.py"
@@ -50,16 +48,8 @@ def service(
         data_dir=tmp_path_factory.mktemp("client"),
         sample=False,
     )
-    with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(create_app(settings, registry), log_config=None, lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield address_of(listener)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with listening(settings, registry) as address:
+        yield address
 
 
 def test_every_method_is_answered(example: ModuleType, service: str, encoder: Encoder) -> None:

@@ -53,7 +53,7 @@ def library(threads: int) -> tuple[float, float]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(HERE)!r})\n{LIBRARY}",
          str(threads)],
-        check=True, capture_output=True, text=True, cwd=HERE.parents[1],
+        check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parents[1],
     )  # fmt: skip
     rate, cpu = map(float, done.stdout.split())
     return rate, cpu

@@ -52,7 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bodies = align_bodies(Path(folder) / "align.jsonl", ours=True)
         with bitext_server(Path(folder) / "data", BITEXT_MAX_QUEUE=str(QUEUE)) as server:
-            sys.exit(run(server, bodies, options.seconds))
+            code = run(server, bodies, options.seconds)
+    sys.exit(code)
 
 
 def run(server: Server, bodies: Path, seconds: float) -> int:

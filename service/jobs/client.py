@@ -87,13 +87,32 @@ class Client:
         )
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                return json.load(answer)
+                return _object(json.load(answer))
         except urllib.error.HTTPError as error:
             raise InputError(_detail(error)) from None
         except urllib.error.URLError as error:
+            if isinstance(error.reason, BrokenPipeError | ConnectionResetError):
+                raise BitextError(f"{self._base} ended the connection{_why(data)}") from None
             raise BitextError(f"no service at {self._base}: {error.reason}") from None
         except (http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
             raise BitextError(f"{self._base} did not answer as bitext does: {error}") from None
+
+
+def _why(data: Any) -> str:
+    """What a service that hangs up cannot say any more."""
+    if data is None or isinstance(data, bytes):
+        return ""
+    return (
+        f" while {data.name} was sent; it does so when a file is larger than "
+        "BITEXT_MAX_UPLOAD_BYTES or than what is left of BITEXT_MAX_UPLOADS_BYTES"
+    )
+
+
+def _object(answer: Any) -> Any:
+    """:raises ValueError: if it is none, as all answers of the service are."""
+    if not isinstance(answer, dict):
+        raise ValueError("it sent no JSON object")
+    return answer
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
