@@ -133,6 +133,7 @@ def prepare(caller: Caller) -> dict[str, dict[str, str]]:
     upload = caller.insist("POST", "/v1/uploads?name=a.txt", LINES)["id"]
     settings = {"source": f"upload:{upload}", "target": f"upload:{upload}"}
     job = caller.insist("POST", "/v1/jobs", {"kind": "mine", "settings": settings})["id"]
+    caller.insist("POST", f"/v1/jobs/{job}/cancel")  # so that its events have an end
     return {
         "/v1/indexes": {"name": INDEX, "id": "0"},
         "/v1/indexes/{name}/snapshots": {"name": INDEX, "id": snapshot},
