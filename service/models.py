@@ -56,7 +56,7 @@ class Models:
         )
         self._shared: dict[str, _Shared] = {}
         self._lock = threading.Lock()
-        self.translators = Translators(settings, lambda: self._models().shelf)
+        self.translators = Translators(settings, lambda: self._models().shelf, self._told)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ REASONS = {
     404: "There is no such index, sentence, snapshot, job, upload or translation model.",
     409: "An index was built with another model or other settings, or is damaged.",
     413: "More than a limit allows.",
-    415: "The body is not sent as application/json.",
+    415: "The body is not sent as application/json where that is wanted, or is packed.",
     422: "A field does not hold what it should, a name does not exist, or a sentence is too long.",
     429: "Too much at once, or in a minute; Retry-After says when to come again.",
     503: "The model is not loaded yet, or not on the server; or another process is writing.",

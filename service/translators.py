@@ -15,6 +15,7 @@ from bitext.errors import (
     UnknownNameError,
     choose_from,
 )
+from encoders.gathering.events import Told, tell_nobody
 from service.errors import NoTranslationModelError, NotReadyError
 from service.settings import Settings
 
@@ -54,9 +55,12 @@ class Translators:
     more than they may.
     """
 
-    def __init__(self, settings: Settings, shelf: Callable[[], Shelf]) -> None:
+    def __init__(
+        self, settings: Settings, shelf: Callable[[], Shelf], told: Told = tell_nobody
+    ) -> None:
         self._settings = settings
         self._shelf = shelf
+        self._told = told
 
     def places(self) -> dict[str, str]:
         """Each model's folder or hub name: first those named by hand, then by name."""
@@ -156,7 +160,7 @@ class Translators:
         exported = (Path(key.folder) / "model.bin").is_file()
         dtype = self._settings.dtype if self._settings.dtype in DTYPES and not exported else None
         model = TranslationModel.load(key.folder, device=self._settings.device, dtype=dtype)
-        model.engine = GatheringEngine(model.engine)
+        model.engine = GatheringEngine(model.engine, model=key.name, told=self._told)
         model.name = key.name
         return model
 

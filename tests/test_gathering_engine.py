@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from encoders.gathering.callers import CALLER, Caller, HungUpError
+from encoders.gathering.events import DONE, FAILED, GONE, BatchDone, CallDone, Event
 from nmt.search.engine import Item
 from nmt.search.frontier import Found
 from nmt.search.gathering import SHARE, GatheringEngine
@@ -88,6 +90,104 @@ def test_the_fault_of_one_call_is_no_others() -> None:
     assert results[0] == [2]
     assert isinstance(results[1], ValueError)
     assert results[2] == [3]
+
+
+def found_for(caller: Caller, engine: GatheringEngine, *sources: int) -> list[int]:
+    CALLER.set(caller)  # of a context that is this thread's own
+    return found(engine, *sources)
+
+
+def test_who_hangs_up_waits_no_more_and_nothing_is_searched_for_it() -> None:
+    echo, caller, heard = Echo(), Caller(), list[Event]()
+    engine = GatheringEngine(echo, model="m", told=heard.append)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(found, engine, 1)
+        assert echo.begun.wait(20)
+        gone = pool.submit(found_for, caller, engine, 2, 3)
+        while len(engine._calls) < 2:  # until it waits
+            pass
+        stays = pool.submit(found, engine, 4)
+        while len(engine._calls) < 3:
+            pass
+        caller.hang_up()
+        assert isinstance(gone.exception(20), HungUpError)  # while the first is being searched
+        assert not first.done()
+        echo.go_on.set()
+        assert (first.result(20), stays.result(20)) == ([1], [4])
+    assert echo.batches == [[1], [4]]
+    calls = [event for event in heard if isinstance(event, CallDone)]
+    assert [(call.windows, call.outcome) for call in calls] == [(2, GONE), (1, DONE), (1, DONE)]
+    assert calls[0].waited == calls[0].total
+    assert engine._calls == []
+
+
+def test_who_hangs_up_while_being_searched_for_is_searched_for_no_further() -> None:
+    echo, caller = Echo(), Caller()
+    engine = GatheringEngine(echo)
+    with ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(found_for, caller, engine, *range(1, 2 * SHARE))
+        assert echo.begun.wait(20)
+        caller.hang_up()
+        echo.go_on.set()
+        assert isinstance(gone.exception(20), HungUpError)
+    assert [len(batch) for batch in echo.batches] == [SHARE]
+    assert found(engine, 7) == [7]
+
+
+def test_who_is_gone_already_is_not_begun() -> None:
+    echo, caller = Echo(), Caller()
+    caller.hang_up()
+    with ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(found_for, caller, GatheringEngine(echo), 1)
+        assert isinstance(gone.exception(20), HungUpError)
+    assert echo.batches == []
+
+
+def test_a_short_call_is_answered_before_a_long_one_is_done() -> None:
+    """The thread that searches goes on with its own call, and holds no other's answer back."""
+
+    class Slow(Echo):
+        """Stands still at its third batch, too."""
+
+        last = threading.Event()
+
+        def find(
+            self, items: Sequence[Item], how: SearchSettings, *, counted: int
+        ) -> list[list[Found]]:
+            if len(self.batches) == 2:
+                assert self.last.wait(20)
+            return super().find(items, how, counted=counted)
+
+    echo = Slow()
+    engine = GatheringEngine(echo)
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(found, engine, *range(100, 100 + 3 * SHARE))
+        assert echo.begun.wait(20)
+        short = pool.submit(found, engine, 1)
+        while len(engine._calls) < 2:
+            pass
+        echo.go_on.set()
+        assert short.result(20) == [1]
+        assert not long.done()
+        echo.last.set()
+        assert len(long.result(20)) == 3 * SHARE
+
+
+def test_turns_and_calls_are_told() -> None:
+    echo, heard = Echo(), list[Event]()
+    echo.go_on.set()
+    engine = GatheringEngine(echo, model="m", told=heard.append)
+    engine.find([Item([5, 6, 7], [0], 5), Item([8], [0], 5)], HOW, counted=0)
+    with pytest.raises(ValueError, match="cannot be"):
+        found(engine, -1)
+    batch, call, failed = heard
+    assert isinstance(batch, BatchDone)
+    assert (batch.model, batch.rows, batch.pieces, batch.calls, batch.waiting) == ("m", 2, 4, 1, 0)
+    assert isinstance(call, CallDone)
+    assert (call.model, call.windows, call.pieces, call.outcome) == ("m", 2, 4, DONE)
+    assert 0 <= call.waited <= call.total
+    assert isinstance(failed, CallDone)
+    assert failed.outcome == FAILED
 
 
 def test_nothing_is_found_for_nothing() -> None:

@@ -299,6 +299,7 @@ def test_what_batching_tells_is_counted() -> None:
         Tokenised(model="m", texts=2, pieces=40, seconds=0.002),
         BatchDone(model="m", rows=3, pieces=40, padded=48, calls=2, seconds=0.02, waiting=7),
         BatchDone(model="m", rows=1, pieces=9, padded=9, calls=1, seconds=0.01, waiting=0),
+        BatchDone(model="t", rows=5, pieces=30, padded=None, calls=1, seconds=0.5, waiting=0),
         CallDone(model="m", windows=2, pieces=40, waited=0.5, total=0.6, outcome="done"),
         Done(size=10, requests=1, bytes=20, waited=0.1, total=0.7, outcome="done"),
         Done(size=10, requests=0, bytes=0, waited=0.3, total=0.7, outcome="gone"),
@@ -318,6 +319,8 @@ def test_what_batching_tells_is_counted() -> None:
     assert value(text, "bitext_pieces_total", model="m") == 49
     assert value(text, "bitext_padding_pieces_total", model="m") == 8
     assert value(text, "bitext_queue_windows", model="m") == 0
+    assert value(text, "bitext_pieces_total", model="t") == 30
+    assert ("bitext_padding_pieces_total", (("model", "t"),)) not in figures(text)  # not known
 
 
 def test_jobs_are_counted_and_a_database_that_is_away_is_a_figure() -> None:

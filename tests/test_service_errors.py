@@ -223,14 +223,22 @@ def test_a_bug_shows_nothing_of_what_is_inside(client: TestClient) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9000", "LocalHost:80", "[::1]:8000"])
 def test_our_own_names_are_known(client: TestClient, host: str) -> None:
-    assert client.get("/health", headers={"host": host}).status_code == 200
+    assert client.get("/info", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_who_looks_after_containers_may_call_by_any_name(client: TestClient, path: str) -> None:
+    for host in ("10.1.2.3:8000", "", "api"):
+        assert client.get(path, headers={"host": host}).status_code != 421
+        assert client.head(path, headers={"host": host}).status_code != 421
+    problem(client.get("/health/", headers={"host": "10.1.2.3:8000"}), 421)
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "[::2]", "localhost."]
 )
 def test_a_name_that_is_not_ours_is_a_421(client: TestClient, host: str) -> None:
-    document = problem(client.get("/health", headers={"host": host}), 421)
+    document = problem(client.get("/info", headers={"host": host}), 421)
     assert document["detail"] == (
         f"this service does not go by the name '{host}'; see BITEXT_ALLOWED_HOSTS"
     )

@@ -30,7 +30,7 @@ def change(client: TestClient, name: str, verb: str) -> Any:
 
 def test_a_translation_model_is_loaded_and_let_go(serve: Serve, tiny_translator: Path) -> None:
     with serve(translation_models={"en-de": str(tiny_translator)}) as client:
-        before = models(client)["en-de"]
+        before = change(client, "en-de", "unload")  # another test may have loaded it
         assert (before["kind"], before["loaded"], before["bytes"]) == ("translation", False, None)
         assert (before["source_langs"], before["target_langs"]) == (["en"], ["de"])
         assert (before["languages"], before["engine"]) == (["de", "en"], "torch")

@@ -251,3 +251,20 @@ def test_what_is_refused_is_named(
 ) -> None:
     response = client.post("/v1/translate", json={"model": "en-de", **change})
     assert detail(response, status).startswith(sentence)
+
+
+def test_what_is_translated_is_counted_under_the_name_of_its_model(client: TestClient) -> None:
+    def figure(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        start = f'bitext_{name}{{model="back"}} '
+        return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+    before = figure("batch_windows_sum"), figure("pieces_total")
+    texts = ["the house is small", "a cat"]
+    answer = client.post("/v1/translate", json={"texts": texts, "model": "back", "beam_size": 1})
+    assert answer.status_code == 200
+    assert figure("batch_windows_sum") == before[0] + 2
+    assert figure("pieces_total") > before[1] + 2
+    assert figure("forward_duration_seconds_count") >= 1
+    assert figure("queue_duration_seconds_count") >= 1
+    assert figure("queue_windows") == 0

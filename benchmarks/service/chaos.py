@@ -1,6 +1,6 @@
 """Kill the API and the worker with SIGKILL, again and again, while jobs and uploads come in.
 
-    python benchmarks/service/chaos.py --rounds 20 --folder /tmp/chaos
+    python benchmarks/service/chaos.py --rounds 20 --jobs 30 --folder /tmp/chaos
 
 Every job adds a file to one index: one that was lost leaves a gap there, one that was done twice
 leaves too many sentences. Uploads are the write load on the database. In each round either the API
@@ -91,11 +91,11 @@ class Service:
 class Load:
     """Sends uploads, and now and then a job; remembers what was acknowledged."""
 
-    def __init__(self, service: Service, every: int) -> None:
+    def __init__(self, service: Service, every: int, most: int) -> None:
         self.uploads: dict[str, str] = {}
         self.jobs: dict[str, str] = {}
         self.stop = threading.Event()
-        self._service, self._every = service, every
+        self._service, self._every, self._most = service, every, most
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -108,7 +108,7 @@ class Load:
                 if status != 201:
                     continue
                 self.uploads[made["id"]] = hashlib.sha256(data).hexdigest()
-                if number % self._every == 0:
+                if len(self.uploads) % self._every == 0 and len(self.jobs) < self._most:
                     self._submit(made["id"])
             except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.1)
@@ -166,7 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--every", type=int, default=60, help="uploads between two jobs")
+    parser.add_argument("--every", type=int, default=5, help="uploads between two jobs")
+    parser.add_argument("--jobs", type=int, default=30, help="as many as that at most")
     parser.add_argument("--folder", type=Path, required=True, help="an empty data folder")
     parser.add_argument("--database", help="a URL; default: SQLite")
     given = parser.parse_args()
@@ -176,7 +177,7 @@ def main() -> None:
         for what in ("serve", "worker"):
             service.start(what)
         service.insist("PUT", f"/indexes/{INDEX}", {"centring": False})
-        load = Load(service, given.every)
+        load = Load(service, given.every, given.jobs)
         load.thread.start()
         killed = rounds(service, given.rounds, given.seed)
         load.stop.set()

@@ -1,6 +1,7 @@
-"""What is told of a call of an encoder, and of the batches that it shares with others.
+"""What is told of a call of a model, and of the batches that it shares with others.
 
-A call is one question to an encoder: the vectors of some texts. A request asks one or more.
+A call is one question to a model: the vectors of some texts, or the translations of some
+(``nmt/search/gathering.py``). A request asks one or more.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class BatchDone:
     """Windows: sentences, or parts of long ones."""
     pieces: int
     """Without padding, special pieces included."""
-    padded: int
-    """With padding."""
+    padded: int | None
+    """With padding; ``None`` where it is not known, as of a translator that cuts them itself."""
     calls: int
     """How many calls had rows in it."""
     seconds: float
-    """Of the forward pass."""
+    """Of the forward pass, or of the search for translations."""
     waiting: int
     """Windows that waited for the model when the batch was done."""
 

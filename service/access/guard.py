@@ -3,7 +3,8 @@
 A service on a person's own machine can be reached by any page that person's browser shows. Such a
 page may not read our answers (there are no CORS headers) and may not send JSON, but it can give its
 own name the address 127.0.0.1 (DNS rebinding) and be taken for ours: so the name that a request
-calls us by must be one we know.
+calls us by must be one we know. Whether the service lives and is ready it tells by any name: those
+who look after containers call it by addresses that nobody knows beforehand.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+BY_ANY_NAME = frozenset({"/health", "/ready"})
+"""Paths of what tells nothing that a stranger may not know."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "Content-Security-Policy": (
@@ -73,7 +76,10 @@ class Guard:
         demand = record_of(scope).found.demand
         streams = demand is not None and demand.streams
         try:
-            self._check(Headers(scope=scope), streams)
+            headers = Headers(scope=scope)
+            if scope["path"] not in BY_ANY_NAME:
+                self._check_name(headers.get("host", ""))
+            self._check(headers, streams)
         except HTTPException as error:
             answer = problem(scope["path"], error.status_code, error.detail, headers=error.headers)
             await answer(scope, receive, send_with_headers)
@@ -85,12 +91,13 @@ class Guard:
                 await bug(scope["path"])(scope, receive, send_with_headers)
             raise
 
-    def _check(self, headers: Headers, streams: bool) -> None:
-        host = headers.get("host", "")
+    def _check_name(self, host: str) -> None:
         if self._hosts is not None and _without_port(host) not in self._hosts:
             raise HTTPException(
                 421, f"this service does not go by the name '{host}'; see BITEXT_ALLOWED_HOSTS"
             )
+
+    def _check(self, headers: Headers, streams: bool) -> None:
         coding = headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity":  # a small body could be packed that is a large one unpacked
             detail = f"send the body as it is, without Content-Encoding; got '{coding}'"

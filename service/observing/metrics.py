@@ -163,7 +163,8 @@ class Metrics:
         self._windows.labels(event.model).observe(event.rows)
         self._batch_pieces.labels(event.model).observe(event.pieces)
         self._pieces.labels(event.model).inc(event.pieces)
-        self._padding.labels(event.model).inc(event.padded - event.pieces)
+        if event.padded is not None:
+            self._padding.labels(event.model).inc(event.padded - event.pieces)
         self._waiting_windows.labels(event.model).set(event.waiting)
 
     # --- what is looked up when it is asked for

@@ -30,7 +30,7 @@ _BODY = {
     "",
     status_code=201,
     summary="Upload a file",
-    responses=problems(400, 403, 413, 422, 507),
+    responses=problems(400, 403, 413, 415, 422, 507),
     openapi_extra=_BODY,
 )
 @needs(Scope.WRITE, streams=True)

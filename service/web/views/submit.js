@@ -45,6 +45,7 @@ export class SubmitForm {
       const job = await ask("v1/jobs", { kind: this.kind, ...(title && { name: title }), settings });
       this.form.reset();
       this.show();
+      this.form.closest("details").open = false;
       this.onmade(job);
     } catch (error) {
       tell(this.problem, error);

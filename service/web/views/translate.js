@@ -26,9 +26,9 @@ export class TranslateView {
   }
 
   async open(state) {
+    if (state.has("text")) this.fields.text.value = state.get("text");
     if (!(await this.learn())) return;
     if (!state.has("text") || state.toString() === this.state) return;
-    this.fields.text.value = state.get("text");
     choose(this.fields.model, state.get("model"));
     this.describe();
     for (const name of ["source_lang", "target_lang"]) choose(this.fields[name], state.get(name));
