@@ -426,3 +426,9 @@ def test_what_was_left_long_ago_is_removed(settings: Settings, serve: Serve) -> 
     with serve(data_dir=settings.data_dir) as client:
         wait_for(lambda: client.get("/ready").status_code == 200)
     assert [path.name for path in settings.uploads.iterdir()] == [".cc.part"]
+
+
+def test_the_document_tells_what_an_event_is(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    told = paths["/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]
+    assert told["text/event-stream"]["itemSchema"]["required"] == ["event", "data", "id"]
