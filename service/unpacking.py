@@ -10,7 +10,6 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -41,12 +40,12 @@ def unpacked_bytes(path: Path, ending: str, most: int) -> int:
 
 def _pieces(path: Path, ending: str) -> Iterator[int]:
     """The sizes of what is unpacked, piece by piece; nothing of it is kept."""
-    with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
-        unpacked: IO[bytes]
-        if ending == ".gz":
-            unpacked = stack.enter_context(gzip.GzipFile(fileobj=file))  # type: ignore[assignment]
-        else:
-            unpacked = io.BufferedReader(ZstdReader(file))
+    with path.open("rb") as file, _opened(file, ending) as unpacked:
         while piece := unpacked.read(PIECE):
             yield len(piece)
+
+
+def _opened(file: IO[bytes], ending: str) -> gzip.GzipFile | io.BufferedReader:
+    if ending == ".gz":
+        return gzip.GzipFile(fileobj=file)
+    return io.BufferedReader(ZstdReader(file))
