@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from bitext.errors import (
     BitextError,
@@ -129,12 +129,9 @@ class Translators:
 
     def held(self, name: str) -> TranslationModel | None:
         """The model ``name`` if it is in memory."""
-        from nmt.translation.translator import TranslationModel
-
         for key, model in self._shelf().held().items():
             if isinstance(key, TranslationKey) and key.name == name:
-                assert isinstance(model, TranslationModel)
-                return model
+                return cast("TranslationModel", model)  # whose import takes seconds
         return None
 
     def evict(self, name: str) -> None:

@@ -10,8 +10,8 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 from bitext.errors import InputError
 from bitext.zstd import ZstdReader
@@ -40,12 +40,12 @@ def unpacked_bytes(path: Path, ending: str, most: int) -> int:
 
 def _pieces(path: Path, ending: str) -> Iterator[int]:
     """The sizes of what is unpacked, piece by piece; nothing of it is kept."""
-    with path.open("rb") as file, _opened(file, ending) as unpacked:
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        unpacked: gzip.GzipFile | io.BufferedReader
+        if ending == ".gz":
+            unpacked = stack.enter_context(gzip.GzipFile(fileobj=file))
+        else:
+            unpacked = io.BufferedReader(ZstdReader(file))
         while piece := unpacked.read(PIECE):
             yield len(piece)
-
-
-def _opened(file: IO[bytes], ending: str) -> gzip.GzipFile | io.BufferedReader:
-    if ending == ".gz":
-        return gzip.GzipFile(fileobj=file)
-    return io.BufferedReader(ZstdReader(file))

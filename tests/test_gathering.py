@@ -131,6 +131,7 @@ def test_calls_that_wait_share_batches(
     assert sum(batch.rows for batch in together) == len(SENTENCES)
     assert max(batch.calls for batch in together) > 1
     for batch in ear.batches():
+        assert batch.padded is not None
         assert 0 < batch.pieces <= batch.padded
     assert ear.batches()[-1].waiting == 0
 
