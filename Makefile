@@ -12,7 +12,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 python := $(VENV)/bin/python
 
-.PHONY: run test check bench docs docker-check fairseq clean
+.PHONY: run test check bench fuzz docs docker-check fairseq clean
 
 run: $(VENV)/.ready
 	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(GPU)),--device cuda)
@@ -29,6 +29,10 @@ check: $(VENV)/.ready-check
 
 bench: $(VENV)/.ready-bench
 	set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(python) $$script; done
+
+# the whole service under requests that were never meant for it, made from its OpenAPI document
+fuzz: $(VENV)/.ready-fuzz
+	$(python) benchmarks/service/fuzz.py
 
 docs: $(VENV)/.ready-docs
 	$(python) -m mkdocs build --strict

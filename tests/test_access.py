@@ -126,6 +126,13 @@ def test_another_method_is_told_all_that_are_there(
     assert answer.headers["allow"] == allowed
 
 
+def test_another_method_is_a_405_whatever_comes_with_it(serve: Serve) -> None:
+    with serve() as client:
+        for method, path in (("TRACE", "/v1/uploads"), ("PATCH", "/align")):
+            answer = client.request(method, path, content=b"x", headers={"content-type": "a/b"})
+            assert problem(answer, 405)
+
+
 # --- keys
 
 

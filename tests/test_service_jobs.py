@@ -211,7 +211,7 @@ def test_what_cannot_be_a_job_is_refused(
 
 
 def test_numbers_without_an_end_and_deep_settings_are_refused(client: TestClient) -> None:
-    deep = '{"a": ' * 300 + "1" + "}" * 300
+    deep = '{"a": ' * 220 + "1" + "}" * 220
     for value, detail in (("1e999", "finite"), ("NaN", "finite"), (deep, "field 'settings")):
         body = f'{{"kind": "train", "settings": {{"stages": [{value}]}}}}'
         response = client.post(
@@ -426,3 +426,9 @@ def test_what_was_left_long_ago_is_removed(settings: Settings, serve: Serve) -> 
     with serve(data_dir=settings.data_dir) as client:
         wait_for(lambda: client.get("/ready").status_code == 200)
     assert [path.name for path in settings.uploads.iterdir()] == [".cc.part"]
+
+
+def test_the_document_tells_what_an_event_is(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    told = paths["/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]
+    assert told["text/event-stream"]["itemSchema"]["required"] == ["event", "data", "id"]

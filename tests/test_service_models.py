@@ -133,3 +133,14 @@ def test_two_models_of_one_name_are_refused() -> None:
         "en-de": "/x",
         "owner/model": "owner/model",
     }
+
+
+def test_what_is_no_name_is_refused_as_the_document_says(serve: Serve) -> None:
+    with serve() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        for verb in ("load", "unload"):
+            told = paths[f"/v1/models/{{name}}/{verb}"]["post"]["responses"]
+            for name in ("..", "%2e%2e%2fx", "a%0Ab", "%00", "x" * 300):
+                status = client.post(f"/v1/models/{name}/{verb}").status_code
+                assert 400 <= status < 500
+                assert str(status) in told

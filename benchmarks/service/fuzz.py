@@ -25,8 +25,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +41,11 @@ INDEX = "there"
 LINES = ["the house is small", "das haus ist klein", "a cat sleeps", "eine katze schläft", "3.14!"]
 CHANGING = ("delete_index", "delete_job", "delete_upload", "delete_snapshot", "retry_job")
 """Not asked for of what must stay there."""
-EXCLUDED = ("positive_data_acceptance",)
+EXCEPTIONS = "[checks]\npositive_data_acceptance.enabled = false\n"
 """What a schema cannot say is refused with 422: two fields of which one is needed, names of methods
 and languages, what a layer is of. That such requests are refused is no fault."""
+NAMED = ("get_sentences", "scroll_sentences", "delete_sentences")
+"""Their last words could be the id of a sentence: GET there is a 422 (no number), not a 405."""
 NOT_JSON = (
     b"", b"NaN", b"\x80" * 100, b'{"source": "\xc3\x28"}', b"\xef\xbb\xbf{}", b"{}{}", b"'a'",
     '{"source": "a", "target": "b"}'.encode("utf-16"), '{"queries": "a"}'.encode("utf-32"),
@@ -93,11 +97,7 @@ def main() -> None:
     parser.add_argument("--schemathesis", default=None, help="the program, if it is elsewhere")
     parser.add_argument("options", nargs="*", help="more for schemathesis, after --")
     options = parser.parse_args()
-    beside = str(Path(sys.executable).parent)
-    program = options.schemathesis or shutil.which("schemathesis", path=beside)
-    program = program or shutil.which("schemathesis")
-    if program is None:
-        raise SystemExit("no schemathesis: pip install 'bitext[fuzz]'")
+    program = options.schemathesis or found_program()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         (data / "translation-models").mkdir(parents=True)
@@ -105,17 +105,49 @@ def main() -> None:
         server: Server
         with bitext_server(data, BITEXT_KEYS="required", BITEXT_CORES="1") as server:
             caller = Caller(server, make_key(data))
-            names = prepare(caller)
-            failed = [
-                send_malformed(caller, operations(caller, names), options.bodies, options.seed),
-                *(
-                    run_schemathesis(program, server, caller, options, Path(folder), config)
-                    for config in ("", known_names(names))
-                ),
-            ]
-            status, _, _ = caller.ask("GET", "/ready")
-            if any(failed) or status != 200:
+            with ending_jobs(caller):
+                is_good = fuzz(server, caller, program, options, Path(folder))
+            if not is_good or caller.ask("GET", "/ready")[0] != 200:
                 raise SystemExit(1)
+
+
+def found_program() -> str:
+    """schemathesis, beside this Python or anywhere."""
+    beside = str(Path(sys.executable).parent)
+    program = shutil.which("schemathesis", path=beside) or shutil.which("schemathesis")
+    if program is None:
+        raise SystemExit("no schemathesis: pip install 'bitext[fuzz]'")
+    return program
+
+
+def fuzz(server: Server, caller: Caller, program: str, options: Any, folder: Path) -> bool:
+    """Whether every answer was as it should be."""
+    names = prepare(caller)
+    wrong = send_malformed(caller, operations(caller, names), options.bodies, options.seed)
+    wrong += run_schemathesis(program, server, caller, options, folder, exceptions())
+    config = exceptions() + known_names(prepare(caller))  # anew: all may have been removed
+    wrong += run_schemathesis(program, server, caller, options, folder, config)
+    return not wrong
+
+
+@contextmanager
+def ending_jobs(caller: Caller) -> Iterator[None]:
+    """Cancel the jobs that are made, as no worker is there: a stream of their events has an end."""
+    stop = threading.Event()
+
+    def cancel() -> None:
+        while not stop.wait(1):
+            _, _, text = caller.ask("GET", "/v1/jobs?state=queued")
+            for job in json.loads(text).get("jobs", ()):
+                caller.ask("POST", f"/v1/jobs/{job['id']}/cancel")
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def make_key(data: Path) -> str:
@@ -246,6 +278,16 @@ def exchanged(body: bytes, generator: random.Random) -> bytes:
 # --- schemathesis
 
 
+def exceptions() -> str:
+    """A file of settings in which NAMED need not be asked for in one way only."""
+    checks = ("unsupported_method", "allow_header_conformance")
+    lines = [EXCEPTIONS]
+    for name in NAMED:
+        lines += ["[[operations]]", f'include-operation-id = "{name}"']
+        lines += [f"checks.{check}.enabled = false" for check in checks]
+    return "\n".join(lines) + "\n"
+
+
 def known_names(names: dict[str, dict[str, str]]) -> str:
     """A file of settings in which the names of paths are those of things that are there."""
     lines = [
@@ -255,6 +297,9 @@ def known_names(names: dict[str, dict[str, str]]) -> str:
         start = prefix.replace("{", "\\\\{").replace("}", "\\\\}")
         lines += [f'[[operations]]\ninclude-path-regex = "^{start}/"', "[operations.parameters]"]
         lines += [f'"path.{name}" = "{value}"' for name, value in values.items()]
+    # Its id, which is to be wrong at times, is always the right one here.
+    lines += ["[[operations]]", 'include-operation-id = "get_sentence"']
+    lines += ["checks.negative_data_rejection.enabled = false"]
     return "\n".join(lines) + "\n"
 
 
@@ -266,9 +311,8 @@ def run_schemathesis(
     settings.write_text(config)
     command = [
         program, "--config-file", str(settings), "run", f"{server.url}/openapi.json",
-        "--header", f"Authorization: {caller.headers['Authorization']}", "--checks", "all",
-        "--exclude-checks", ",".join(EXCLUDED), "--seed", str(options.seed),
-        "--max-examples", str(options.examples),
+        "--header", f"Authorization: {caller.headers['Authorization']}",
+        "--seed", str(options.seed), "--max-examples", str(options.examples),
         "--generation-database", "none", "--continue-on-failure", "--no-color",
         "--request-timeout", "60", *options.options,
     ]  # fmt: skip

@@ -73,13 +73,14 @@ class Guard:
                 _add_headers(MutableHeaders(scope=message), scope)
             await send(message)
 
-        demand = record_of(scope).found.demand
-        streams = demand is not None and demand.streams
+        found = record_of(scope).found
+        streams = found.demand is not None and found.demand.streams
+        is_read = found.demand is not None or not found.allowed  # else it is a 405, body or not
         try:
             headers = Headers(scope=scope)
             if scope["path"] not in BY_ANY_NAME:
                 self._check_name(headers.get("host", ""))
-            self._check(headers, streams)
+            self._check(headers, streams, is_read)
         except HTTPException as error:
             answer = problem(scope["path"], error.status_code, error.detail, headers=error.headers)
             await answer(scope, receive, send_with_headers)
@@ -97,12 +98,12 @@ class Guard:
                 421, f"this service does not go by the name '{host}'; see BITEXT_ALLOWED_HOSTS"
             )
 
-    def _check(self, headers: Headers, streams: bool) -> None:
+    def _check(self, headers: Headers, streams: bool, is_read: bool) -> None:
         coding = headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity":  # a small body could be packed that is a large one unpacked
             detail = f"send the body as it is, without Content-Encoding; got '{coding}'"
             raise HTTPException(415, detail, {"Accept-Encoding": "identity"})
-        if streams:
+        if streams or not is_read:
             return
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._max_body:

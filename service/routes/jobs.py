@@ -27,6 +27,20 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that proxies hand on what comes when it comes."""
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["job", "log", "measurement"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The job as at /v1/jobs/{id}, lines as its log has them, or figures.",
+        },
+        "id": {"type": "string", "description": "What Last-Event-ID goes on from."},
+    },
+    "required": ["event", "data", "id"],
+}
+"""One event, as OpenAPI 3.2 describes streams, and FastAPI its own."""
 
 
 @router.post(
@@ -112,7 +126,7 @@ def get_measurements(id: str, state: StateOf) -> Measurements:
     response_class=StreamingResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": EVENT}},
             "description": "Server-sent events: `job`, `log` and `measurement`.",
         },
         204: {"description": "The job has ended, and you have seen all of it."},

@@ -28,7 +28,7 @@ async def list_models(state: StateOf) -> ModelList:
     return await state.aside(list_in, state.models, state.settings)
 
 
-@router.post("/models/{name:path}/load", responses=problems(422, 503), summary="Load a model")
+@router.post("/models/{name:path}/load", responses=problems(404, 422, 503), summary="Load a model")
 @needs(Scope.TRAIN)
 async def load_model(name: Name, state: StateOf) -> ModelInfo:
     """Load a model now rather than at its first request; nothing happens if it is loaded.
@@ -38,7 +38,7 @@ async def load_model(name: Name, state: StateOf) -> ModelInfo:
     return await state.aside(load_in, name, state.models)
 
 
-@router.post("/models/{name:path}/unload", responses=problems(422), summary="Unload a model")
+@router.post("/models/{name:path}/unload", responses=problems(404, 422), summary="Unload a model")
 @needs(Scope.TRAIN)
 async def unload_model(name: Name, state: StateOf) -> ModelInfo:
     """Give a model's memory back. Who uses it is finished first; the next request loads it anew."""
