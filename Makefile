@@ -17,8 +17,9 @@ python := $(VENV)/bin/python
 run: $(VENV)/.ready
 	$(python) -m bitext serve $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(GPU)),--device cuda)
 
+# a process a core, each with one thread: pools of threads on the same cores wait for one another
 test: $(VENV)/.ready-test
-	$(python) -m pytest -q
+	OMP_NUM_THREADS=1 $(python) -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.ready-check
 	$(python) -m ruff format --check .

@@ -61,7 +61,8 @@ class Service:
         self.state.events.listeners.append(self.heard.append)
 
     def close_gate(self, client: TestClient) -> None:
-        """Let the model wait from now on."""
+        """Let the model wait from now on, once it is warm: the first to wait is a request's."""
+        _until(lambda: self.state.ready)
         assert client.post("/align", json=PAIR).status_code == 200
         self.heard.clear()
         self.gate.open.clear()

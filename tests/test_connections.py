@@ -183,7 +183,7 @@ def test_what_comes_after_the_answer_is_not_read_for_ever(address: tuple[str, in
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS, where none is spoken
         b"GET /health\r\n\r\n",
-        b"GET /health HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET /health HTTP/1.1\r\n\r\n",  # no Host
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
