@@ -226,9 +226,9 @@ def test_the_key_is_asked_for_when_the_service_wants_one(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
-def test_axe_finds_nothing_serious(visit: Visit, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_serious(visit: Visit, scheme: Any, width: int) -> None:
     page = visit.page
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 800})
     visit.open("align", PAIR)
     for view in VIEWS:
@@ -493,8 +493,8 @@ def test_a_job_is_submitted_with_its_files_stopped_and_removed(visit: Visit) -> 
     page.get_by_text("A new job").click()
     page.get_by_label("Name, if you like").fill("mined here")
     for label, text in [("Sentences", SOURCE), ("Sentences in the other language", TARGET)]:
-        file = {"name": f"{label}.txt", "mimeType": "text/plain", "buffer": text.encode()}
-        page.get_by_label(label, exact=True).set_input_files(file)  # type: ignore[arg-type]
+        file: Any = {"name": f"{label}.txt", "mimeType": "text/plain", "buffer": text.encode()}
+        page.get_by_label(label, exact=True).set_input_files(file)
     page.get_by_label("Or the least margin").fill("1.05")
     page.get_by_text("More settings").click()
     page.get_by_label("As a JSON object").fill('{"k": 2}')
