@@ -1,6 +1,6 @@
 """Kill the API and the worker with SIGKILL, again and again, while jobs and uploads come in.
 
-    python benchmarks/service/chaos.py --rounds 20 --jobs 30 --folder /tmp/chaos
+    python benchmarks/service/chaos.py --rounds 20 --jobs 30 --folder FOLDER
 
 Every job adds a file to one index: one that was lost leaves a gap there, one that was done twice
 leaves too many sentences. Uploads are the write load on the database. In each round either the API
