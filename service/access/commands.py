@@ -19,7 +19,6 @@ DataDir = Annotated[
 Url = Annotated[
     str | None, typer.Option("--database", help="A URL. [default: bitext.db in the data folder]")
 ]
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 SCOPES = ("metrics", "read", "write", "train")
 
 

@@ -41,10 +41,6 @@ class Database:
     def engine(self) -> Engine:
         return make_engine(self.url)
 
-    @property
-    def is_sqlite(self) -> bool:
-        return self.url.get_backend_name() == "sqlite"
-
     def open(self) -> None:
         """Bring the tables to this version, once a process.
 
