@@ -79,7 +79,7 @@ def service(settings: Settings, registry: ModelRegistry) -> Iterator[str]:
         routes=[Mount(UNDER, app), Mount("/", app)],
         lifespan=lifespan,
     )
-    server = uvicorn.Server(uvicorn.Config(both, port=0, log_level="critical", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(both, port=0, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

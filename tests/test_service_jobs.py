@@ -386,7 +386,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(
 ) -> None:
     """Over a socket: half of what was announced comes, then the client is gone."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, registry), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, registry), log_config=None))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
