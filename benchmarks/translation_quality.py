@@ -129,7 +129,7 @@ def corpus_of(run: Run) -> dict[str, Any]:
     return corpus if run.pairs == ALL else {**corpus, "first": run.pairs}
 
 
-def back_translate(run: Run, output: Path) -> Path:
+def back_translate(run: Run, output: Path, device: str) -> Path:
     """Pairs made of the target side of what the run has no pairs of."""
     made = output / f"{run.name}.made.tsv"
     if not made.is_file():
@@ -138,7 +138,7 @@ def back_translate(run: Run, output: Path) -> Path:
         with atomic_write(text) as file:
             file.writelines(line.split("\t")[1] + "\n" for line in islice(lines, run.pairs, None))
         model = output / run.reverse.name / "model"
-        how = ["--beam-size", "1", "--min-score", LEAST, "--output", str(made)]
+        how = ["--beam-size", "1", "--min-score", LEAST, "--output", str(made), "--device", device]
         command = [sys.executable, "-m", "bitext", "back-translate", str(model), str(text), *how]
         subprocess.run(command, check=True)
     return made
@@ -150,12 +150,13 @@ def settings_of(run: Run) -> Size:
     return SIZES[pairs]
 
 
-def config_of(run: Run, output: Path) -> TrainConfig:
+def config_of(run: Run, output: Path, device: str = "cpu") -> TrainConfig:
     """Its settings."""
     size = settings_of(run)
     corpora = [corpus_of(run)]
     if run.back_translates:
-        corpora.append({"file": str(back_translate(run, output).absolute()), "tag": "<bt>"})
+        made = back_translate(run, output, device)
+        corpora.append({"file": str(made.absolute()), "tag": "<bt>"})
     return TrainConfig.model_validate(
         {
             "seed": run.seed,
@@ -196,7 +197,7 @@ def train_runs(output: Path, pattern: str, device: str) -> None:
         if fnmatch(run.name, pattern) and not (folder / "model" / "config.json").is_file():
             print(run.name, flush=True)
             train(
-                config_of(run, output),
+                config_of(run, output, device),
                 data=data_folder(),
                 output=folder,
                 device=device,
@@ -204,26 +205,27 @@ def train_runs(output: Path, pattern: str, device: str) -> None:
             )
 
 
-def score_runs(output: Path, beam_size: int) -> None:
+def score_runs(output: Path, beam_size: int, device: str) -> None:
     """Translate the test sets by every model that is not scored yet."""
     for folder in sorted(output.glob("*/model")):
         result = folder.parent / f"scores-beam{beam_size}.json"
         if result.is_file():
             continue
         run = Run.parse(folder.parent.name)
-        scores = {name: score_set(folder, run, name, beam_size) for name in SETS}
+        scores = {name: score_set(folder, run, name, beam_size, device) for name in SETS}
         with atomic_write(result) as file:
             json.dump(scores, file, indent=1)
         print(run.name, {name: round(one["bleu"], 2) for name, one in scores.items()}, flush=True)
 
 
-def score_set(folder: Path, run: Run, name: str, beam_size: int) -> dict[str, Any]:
+def score_set(folder: Path, run: Run, name: str, beam_size: int, device: str) -> dict[str, Any]:
     """One model on one test set; the translations are kept beside the score."""
     stem = data_folder() / "mt" / f"multi30k_test_{name}"
     sources, references = (
         list(read_sentences(f"{stem}.{lang}")) for lang in (run.source, run.target)
     )
-    found = TranslationModel.load(folder).translate(sources, beam_size=beam_size)
+    model = TranslationModel.load(folder, device=device)
+    found = model.translate(sources, beam_size=beam_size)
     hypotheses = [one[0].text for one in found]
     with atomic_write(folder.parent / f"{name}.beam{beam_size}.{run.target}") as file:
         file.writelines(f"{line}\n" for line in hypotheses)
@@ -303,7 +305,7 @@ def main() -> None:
     if given.what == "train":
         train_runs(given.output, given.argument, given.device)
     elif given.what == "score":
-        score_runs(given.output, given.beam_size)
+        score_runs(given.output, given.beam_size, given.device)
     elif given.what == "table":
         table(given.output, given.beam_size)
     else:

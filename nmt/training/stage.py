@@ -124,8 +124,7 @@ class StageRun:
         moving = [p for p in self.names if p.requires_grad]
         processes.add_gradients(moving)
         moving = [p for p in moving if p.grad is not None]
-        for parameter in moving:
-            parameter.grad /= predicted
+        torch._foreach_div_([parameter.grad for parameter in moving], predicted)
         self._check_finite("loss", loss, step)
         norm = torch.nn.utils.clip_grad_norm_(moving, stage.clip or float("inf"))
         self._check_finite("gradient", float(norm), step)
