@@ -125,7 +125,7 @@ class InitializeSettings(Strict):
     encoder: bool = True
     decoder: bool = True
     embeddings: bool = True
-    cross_attention: Literal["self", "random"] = "self"
+    cross_attention: Literal["self", "random"] = "random"
     decoder_from: Literal["spread", "first", "last"] | list[int] = "spread"
     shared: bool = False  # encoder and decoder are one, cross-attention apart (Rothe et al., 2020)
 
