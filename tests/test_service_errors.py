@@ -187,6 +187,32 @@ def test_another_method_is_a_405(client: TestClient) -> None:
     assert response.headers["allow"] == "POST"
 
 
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"}
+
+
+def test_every_address_answers_other_methods_with_a_405(client: TestClient) -> None:
+    """Also where a word of ours could be the name of something, as in ``/sentences/delete``."""
+    served = {path: set(told) for path, told in client.get("/openapi.json").json()["paths"].items()}
+    for path in ("/", "/docs", "/health", "/ready", "/openapi.json", "/web/app.js", "/swagger/x"):
+        served[path] = {"get", "head"}
+    served = {path: told for path, told in served.items() if path not in ("/broken", "/busy")}
+    for path, told in served.items():
+        has = {method.upper() for method in told}
+        for method in METHODS - has:
+            response = client.request(method, re.sub(r"{\w+}", "0", path))
+            assert response.status_code == 405, (method, path)
+            assert response.headers["allow"] == ", ".join(sorted(has)), (method, path)
+            if method != "HEAD":
+                assert problem(response, 405)["detail"].endswith(f" does not answer {method}")
+
+
+def test_a_word_is_no_id_of_a_sentence(client: TestClient) -> None:
+    at = "/v1/indexes/x/sentences"
+    problem(client.get(f"{at}/latest"), 404)
+    told = problem(client.get(f"{at}/-1"), 422)["detail"]
+    assert told == "field 'id': input should be greater than or equal to 0, got \"-1\""
+
+
 @pytest.mark.parametrize("stated", [True, False])
 def test_a_body_over_the_limit_is_a_413(client: TestClient, stated: bool) -> None:
     body = json.dumps({"source": "a", "target": "b" * LIMIT}).encode()

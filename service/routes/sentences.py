@@ -12,6 +12,7 @@ from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, MODEL, problems
+from service.routes.paths import NUMBER
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
 from service.schemas.sentences import (
@@ -87,7 +88,11 @@ def list_sentences(
     return _scroll(name, page, page.filter(), state)
 
 
-@router.get("/sentences/{id}", summary="Look at a sentence", responses=problems(404, 409, 422))
+@router.get(
+    f"/sentences/{{id:{NUMBER}}}",
+    summary="Look at a sentence",
+    responses=problems(404, 409, 422),
+)
 @needs(Scope.READ)
 def get_sentence(name: str, id: SentenceId, state: StateOf) -> Sentence:
     """The sentence with this id."""
