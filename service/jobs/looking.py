@@ -15,6 +15,8 @@ from service.errors import UnknownJobError
 from service.jobs.kinds import artefacts_of
 
 LOG, MEASUREMENTS, PROGRESS = "log.txt", "out/run/log.jsonl", "progress.jsonl"
+TELLING = frozenset({"log.txt", "config.json"})
+"""Artefacts that may name files as the server knows them."""
 PART = 256 * 1024
 """Bytes of the log in one answer."""
 CHUNK = 1 << 20

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from service.access.scopes import Scope, needs
 from service.jobs.following import Place, follow, look
-from service.jobs.looking import find_artefact, read_log, read_measurements, zipped
+from service.jobs.looking import TELLING, find_artefact, read_measurements, zipped
 from service.jobs.tables import ENDED
 from service.openapi import BODY, problems
 from service.schemas.jobs import (
@@ -108,7 +108,7 @@ def delete_job(id: str, state: StateOf) -> None:
 def get_log(id: str, state: StateOf, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> LogLines:
     """What its commands have said, from a byte on."""
     row = state.jobs.row(id)
-    found = read_log(state.jobs.folder(id), after, ended=row.state in ENDED)
+    found = state.jobs.log(id, after, ended=row.state in ENDED)
     return LogLines(lines=found.lines, next=found.next)
 
 
@@ -166,6 +166,10 @@ def get_artefact(id: str, name: str, state: StateOf) -> Response:
     """A file as it is; a folder, such as a model, as a ZIP archive that is not compressed."""
     row = state.jobs.row(id)
     path = find_artefact(row.kind, state.jobs.folder(id), name)
+    if name in TELLING:
+        headers = {"Content-Disposition": f'attachment; filename="{id}-{name}"'}
+        text = state.jobs.text(id, path)
+        return StreamingResponse(text, headers=headers, media_type="application/octet-stream")
     if path.is_file():
         return FileResponse(path, filename=f"{id}-{name}", media_type="application/octet-stream")
     headers = {"Content-Disposition": f'attachment; filename="{id}-{name}.zip"'}
