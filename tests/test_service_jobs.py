@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import socket
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,9 +127,15 @@ def test_a_model_is_downloaded_as_an_archive(
     model = settings.jobs / id / "out/model"
     model.mkdir()
     (model / "config.json").write_text("{}")
+    (model / "initialization.json").write_text(f'{{"model": "{settings.jobs}/0/out/model"}}')
+    (model / "model.safetensors").write_bytes(b"\xff" * 10)
     got = client.get(f"/v1/jobs/{id}/artefacts/model")
     assert got.headers["content-type"] == "application/zip"
-    assert got.content[:2] == b"PK"
+    with zipfile.ZipFile(io.BytesIO(got.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.read("model/config.json") == b"{}"
+        assert archive.read("model/initialization.json") == b'{"model": "job:0/out/model"}'
+        assert archive.read("model/model.safetensors") == b"\xff" * 10
     run = settings.jobs / id / "out/run"
     run.mkdir()
     (run / "log.jsonl").write_text('{"stage": "train", "step": 1, "loss": 2.5}\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,6 +13,7 @@ from service.jobs.following import Place, follow, look
 from service.jobs.looking import TELLING, find_artefact, read_measurements, zipped
 from service.jobs.tables import ENDED
 from service.openapi import BODY, problems
+from service.reading import JsonRoute
 from service.schemas.jobs import (
     JobInfo,
     JobList,
@@ -23,7 +25,7 @@ from service.schemas.jobs import (
 )
 from service.state import StateOf
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that proxies hand on what comes when it comes."""
@@ -173,5 +175,5 @@ def get_artefact(id: str, name: str, state: StateOf) -> Response:
     if path.is_file():
         return FileResponse(path, filename=f"{id}-{name}", media_type="application/octet-stream")
     headers = {"Content-Disposition": f'attachment; filename="{id}-{name}.zip"'}
-    pieces = zipped(path, name)
+    pieces = zipped(path, name, partial(state.jobs.text, id))
     return StreamingResponse(pieces, headers=headers, media_type="application/zip")

@@ -12,6 +12,7 @@ from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, MODEL, problems
+from service.reading import JsonRoute
 from service.routes.paths import NUMBER
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from retrieval.store.addition import Entry
     from retrieval.store.tables import Sentence as Kept
 
-router = APIRouter(prefix="/indexes/{name}", tags=["indexes"])
+router = APIRouter(prefix="/indexes/{name}", tags=["indexes"], route_class=JsonRoute)
 
 
 @router.post(
