@@ -60,6 +60,10 @@ class UnknownJobError(UnknownNameError):
     """A job that is not there, or has no such artefact."""
 
 
+class UnknownModelError(UnknownNameError):
+    """A model that is loaded or let go by its address, and is not there."""
+
+
 class UnknownUploadError(UnknownNameError):
     """An upload that is not there."""
 
@@ -111,6 +115,9 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     UnknownUploadError: Kind(
         "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
+    ),
+    UnknownModelError: Kind(
+        "unknown-model", 404, "Unknown model", "There is no model of that name; GET /v1/models."
     ),
     NoTranslationModelError: Kind(
         "no-translation-model",

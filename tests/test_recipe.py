@@ -87,7 +87,11 @@ def test_the_bundled_models_recipe_is_a_recipe() -> None:
         ),
         (
             'corpora = ["x"]' + STAGE.replace("{}", "{ weight = inf }"),
-            "words.weight: Input should be less than or equal to 1000000, got inf",
+            "words.weight: Input should be a finite number, got inf",
+        ),
+        (
+            'corpora = ["x"]' + STAGE.replace('"all"', '"a\\u0007b"'),
+            "stages.0.name: expected 1 to 200",
         ),
         ('corpora = ["x"]\nseed = -1' + STAGE, "seed: Input should be .* equal to 0, got -1"),
         (

@@ -162,7 +162,9 @@ def test_of_many_faults_the_first_is_told(client: TestClient) -> None:
     assert detail["detail"] == "field 'queries.0': input should be a valid string, got 1"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "image/x+json"]
+)
 def test_another_media_type_is_a_415(client: TestClient, kind: str) -> None:
     response = client.post("/align", content=b'{"source": "a"}', headers={"content-type": kind})
     assert problem(response, 415)["detail"] == f"send Content-Type: application/json; got '{kind}'"

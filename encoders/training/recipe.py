@@ -16,7 +16,7 @@ from bitext.errors import UnknownNameError, choose_from
 from encoders.objectives import OBJECTIVES
 from encoders.objectives.objective import ObjectiveSettings, Share
 from encoders.statistics.static import OVERSAMPLING
-from encoders.strict import Strict, describe, read_toml
+from encoders.strict import Name, Strict, describe, read_toml
 
 Exponent = Annotated[float, Field(ge=0, le=1)]
 
@@ -52,7 +52,7 @@ class LexiconSettings(Strict):
 class Stage(Strict):
     """A run of steps with one mix of objectives."""
 
-    name: str
+    name: Name
     steps: Positive
     batch_tokens: Positive = 8192  # padded pieces of both sides in one batch
     accumulate: Positive = 1  # batches in one step, shared out between the processes

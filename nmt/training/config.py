@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from bitext.bounds import LARGEST_WEIGHT, Count, Layer, Positive, Rate, Seed, Size, Weight
 from encoders.preset import BUNDLED
-from encoders.strict import Strict, read_toml
+from encoders.strict import Name, Strict, read_toml
 from nmt.training.noise import MbartNoise, XlmNoise
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -29,8 +29,8 @@ class Bitext(Strict):
     file: str | None = None
     source: str | None = None
     target: str | None = None
-    source_lang: str | None = None  # by default, that of [data]
-    target_lang: str | None = None
+    source_lang: Name | None = None  # by default, that of [data]
+    target_lang: Name | None = None
     swap: bool = False  # the file's first column is what is translated into
 
     @model_validator(mode="after")
@@ -55,7 +55,7 @@ class Text(Strict):
     """Text of one language: a sentence a line, or a column of a TSV file."""
 
     file: str
-    lang: str
+    lang: Name
     column: Positive | None = None  # of a TSV file, from 1; without it, the whole line
     skip: Count = 0  # lines that are left out at the beginning
     first: Positive | None = None  # how many of the lines after them are used; all by default
@@ -70,8 +70,8 @@ class Monolingual(Text):
 class DataSettings(Strict):
     """Text, its languages and what is left out of it."""
 
-    source_lang: str
-    target_lang: str
+    source_lang: Name
+    target_lang: Name
     corpora: list[Corpus] = Field([])
     monolingual: list[Monolingual] = Field([])  # for denoising and back-translation
     dev: list[Bitext] = Field([])
@@ -192,7 +192,7 @@ class Tasks(Strict):
 class Stage(Strict):
     """A run of steps with one set of rates; a new stage begins with a new optimizer."""
 
-    name: str = "train"
+    name: Name = "train"
     steps: Positive
     tasks: Tasks = Tasks(translate=Task())
     batch_tokens: Positive = 4096  # padded pieces of both sides in one batch
