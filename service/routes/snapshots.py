@@ -6,14 +6,13 @@ from fastapi import APIRouter, Response
 
 from service.access.scopes import Scope, needs
 from service.openapi import problems
-from service.reading import JsonRoute
 from service.routes.indexes import info
 from service.schemas.indexes import IndexInfo
 from service.schemas.snapshots import SnapshotInfo, SnapshotList
 from service.snapshots import Snapshot
 from service.state import State, StateOf
 
-router = APIRouter(prefix="/indexes/{name}/snapshots", tags=["snapshots"], route_class=JsonRoute)
+router = APIRouter(prefix="/indexes/{name}/snapshots", tags=["snapshots"])
 
 
 @router.get("", summary="List snapshots", responses=problems(404, 409, 422))
