@@ -210,7 +210,8 @@ def test_every_address_answers_other_methods_with_a_405(client: TestClient) -> N
 
 def test_a_word_is_no_id_of_a_sentence(client: TestClient) -> None:
     at = "/v1/indexes/x/sentences"
-    problem(client.get(f"{at}/latest"), 404)
+    problem(client.get(f"{at}/latest"), 422)
+    problem(client.get(f"{at}/delete"), 405)
     told = problem(client.get(f"{at}/-1"), 422)["detail"]
     assert told == "field 'id': input should be greater than or equal to 0, got \"-1\""
 

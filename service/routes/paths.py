@@ -6,13 +6,13 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 
 class NumberConvertor(StringConvertor):
-    """Whatever begins like no word. That it is a number, the route checks, and says so.
+    """Whatever is none of our words. That it is a number, the route checks, and says so.
 
     Without it ``GET .../sentences/delete`` would ask for the sentence of the number "delete", and
     not be told that the address is for POST only.
     """
 
-    regex = "[^a-z/][^/]*"
+    regex = "(?!(?:get|scroll|delete)$)[^/]+"
 
 
 NUMBER = "number"
