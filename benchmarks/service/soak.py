@@ -3,15 +3,16 @@
     python benchmarks/service/soak.py --minutes 30 --rate 10
 
 Starts a service and sends it requests that are drawn at random, ``rate`` of them a second on
-average: pairs to align, spans to project, texts to embed, searches, sentences that replace others in
-an index, uploads, jobs that are submitted and removed, lists, metrics, requests that are wrong, and
-clients that hang up while they are answered or follow a job. What is kept stays the same all the time, so
-nothing has a reason to grow. Every ten seconds memory (RSS, PSS), open files and threads of the
-service are read. Printed is for each the median of the first minute after the warm-up and of the
-last one, and the slope by least squares with its standard error, in which readings that go together
-count as fewer (lag-1 autocorrelation). Something grows if the slope, less two errors, is more than
-a hundredth of the start in an hour. Exits with 1 if something does, or if an answer had another
-status than it should.
+average: pairs to align, spans to project, texts to embed, searches, sentences that replace others
+in an index, uploads, jobs that are submitted and removed, lists, metrics, requests that are wrong,
+and clients that hang up while they are answered or follow a job. What is kept stays the same all
+the time, so nothing has a reason to grow.
+
+Every ten seconds memory (RSS, PSS), open files and threads of the service are read. Printed is for
+each the median of the first minute after the warm-up and of the last one, and the slope by least
+squares with its standard error, in which readings that deviate alike count as fewer (lag-1
+autocorrelation). Something grows if the slope, less two errors, is more than a hundredth of the
+start in an hour. Exits with 1 if something does, or if an answer had another status than it should.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,10 +178,8 @@ class Load:
         """Ask for much, and hang up before it is answered."""
         pairs = [{"source": self._text(), "target": self._text()} for _ in range(24)]
         asked = self.ask("POST", "/v1/align", {"pairs": pairs})
-        try:
+        with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asked, self._draw.uniform(0.001, 0.05))
-        except asyncio.TimeoutError:
-            pass
 
     # ---
 
@@ -269,7 +269,7 @@ class Trend(NamedTuple):
 
     @classmethod
     def of(cls, hours: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
-        """By least squares; neighbours that deviate alike count as fewer (lag-1 autocorrelation)."""
+        """By least squares; neighbours that deviate alike count as fewer."""
         centred = hours - hours.mean()
         spread = float(centred @ centred)
         slope = float(centred @ values) / spread
