@@ -313,6 +313,7 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--postgres", type=Path, help="the folder of PostgreSQL's programs")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop what was started
     given.folder.mkdir(parents=True, exist_ok=True)
     is_sqlite = given.database == "sqlite"
     with nullcontext() if is_sqlite else postgres(given.postgres) as database:

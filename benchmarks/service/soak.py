@@ -22,6 +22,7 @@ import asyncio
 import json
 import math
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -323,6 +324,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10, help="requests a second, on average")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop what was started
     with (
         tempfile.TemporaryDirectory() as folder,
         bitext_server(Path(folder) / "data", BITEXT_SAMPLE="true") as server,
