@@ -83,7 +83,11 @@ class Service:
             return
         command = [sys.executable, "-m", "bitext", what]
         self.processes[what] = subprocess.Popen(
-            command, env=self._environment, stdout=self._log, stderr=self._log
+            command,
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is for us
         )
 
     def kill(self, what: str) -> None:
