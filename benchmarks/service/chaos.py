@@ -44,9 +44,9 @@ from postgres import Postgres, postgres
 INDEX = "chaos"
 LINES = 3
 """Sentences that a job adds."""
-WAITING = 3
+WAITING = 1
 """Jobs that are kept waiting, so that there is always one to run."""
-STEPS = 300
+STEPS = 120
 TRAIN: dict[str, Any] = {
     "data": {"source_lang": "en", "target_lang": "de"},
     "vocabulary": {"size": 300},
@@ -69,7 +69,8 @@ class Service:
         ours = {
             "BITEXT_DATA_DIR": str(folder), "BITEXT_PORT": str(self.port), "BITEXT_SAMPLE": "false",
             "BITEXT_WORKER_LEASE": "5", "BITEXT_MAX_CRASHES": "1000", "BITEXT_MAX_JOBS": "1000",
-            "OMP_NUM_THREADS": "1", **({"BITEXT_DATABASE": database.url} if database else {}),
+            "BITEXT_WORKER_JOBS": "3", "OMP_NUM_THREADS": "1",
+            **({"BITEXT_DATABASE": database.url} if database else {}),
         }  # fmt: skip
         self.folder, self.database = folder, database
         self._environment = {**os.environ, **ours}
@@ -132,15 +133,16 @@ class Service:
                 raise SystemExit(f"{method} {path}: {status} {answer}")
             time.sleep(0.2)
 
-    def at_work(self) -> tuple[str, int, bool] | None:
-        """A job whose command has begun, the number of the attempt, and whether it is a training
-        that has made a checkpoint."""
+    def at_work(self) -> dict[tuple[str, int], bool]:
+        """Jobs whose command has begun and numbers of their attempts, and whether each is a
+        training that has made a checkpoint."""
+        found = {}
         for job in self.insist("GET", "/jobs?state=running")["jobs"]:
             folder = self.folder / "jobs" / job["id"]
             if f"--- attempt {job['attempts']}:" in read(folder / "log.txt"):
                 saved = (folder / "out/run/checkpoint/place.json").is_file()
-                return job["id"], job["attempts"], saved
-        return None
+                found[job["id"], job["attempts"]] = saved
+        return found
 
 
 def read(path: Path) -> str:
@@ -204,30 +206,43 @@ class Load:
         return made if status == 201 else None
 
 
-def rounds(service: Service, count: int, draw: random.Random) -> Counter[str]:
+def rounds(service: Service, count: int, minutes: float, draw: random.Random) -> Counter[str]:
     """Kill and start again; how often each."""
+    end = time.monotonic() + 60 * minutes
     victims = ["worker", "serve", *(["database"] if service.database else [])]
     order = [victims[number % len(victims)] for number in range(1, count)]
     draw.shuffle(order)
     killed: Counter[str] = Counter()
-    before: tuple[str, int, bool] | None = None
+    before: set[tuple[str, int]] = set()
     for number, what in enumerate(["worker", *order], 1):
-        while (work := service.at_work()) is None or work[:2] == (before or ())[:2] or (
-            number == 1 and not work[2]
-        ):  # fmt: skip
+        if time.monotonic() > end:
+            break
+        while not (work := _new(service.at_work(), before)) or (
+            number == 1 and not any(work.values())
+        ):
             time.sleep(0.1)
             if ended := service.ended():
                 raise SystemExit(f"ended by itself: {ended}")
         time.sleep(0.0 if number == 1 else draw.uniform(0.0, 12.0))
-        before = service.at_work() if what == "worker" else None
+        if what == "worker":
+            before |= set(service.at_work())
         service.kill(what)
         if what == "database":
             time.sleep(draw.uniform(0.0, 8.0))
         service.start(what)
         killed[what] += 1
-        told = f"round {number}: killed {what} while job {work[0]} was at work"
+        told = f"round {number}: killed {what}, with {len(work)} jobs at work"
+        if any(work.values()):
+            told += ", a training of them"
         print(f"{time.strftime('%X')} {told}", file=sys.stderr, flush=True)
     return killed
+
+
+def _new(
+    work: dict[tuple[str, int], bool], before: set[tuple[str, int]]
+) -> dict[tuple[str, int], bool]:
+    """What was not at work when a worker was killed."""
+    return {attempt: saved for attempt, saved in work.items() if attempt not in before}
 
 
 def all_jobs(service: Service) -> dict[str, Any]:
@@ -285,7 +300,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "not there"
 
 
-def run(service: Service, count: int, seed: int) -> bool:
+def run(service: Service, given: argparse.Namespace) -> bool:
     """Whether nothing is wrong."""
     try:
         for what in ("serve", "worker"):
@@ -295,7 +310,7 @@ def run(service: Service, count: int, seed: int) -> bool:
         trainings = load.train()
         load.thread.start()
         try:
-            killed = rounds(service, count, random.Random(seed))
+            killed = rounds(service, given.rounds, given.minutes, random.Random(given.seed))
         finally:
             load.stop.set()
             load.thread.join()
@@ -312,6 +327,7 @@ def run(service: Service, count: int, seed: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=600, help="no round begins after them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, required=True, help="an empty data folder")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
@@ -321,7 +337,7 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     is_sqlite = given.database == "sqlite"
     with nullcontext() if is_sqlite else postgres(given.postgres) as database:
-        is_right = run(Service(given.folder, database), given.rounds, given.seed)
+        is_right = run(Service(given.folder, database), given)
     sys.exit(not is_right)
 
 

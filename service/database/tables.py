@@ -44,7 +44,7 @@ class Moment(TypeDecorator[datetime]):
 class Characters(TypeDecorator[str]):
     """Text that every database can keep: what PostgreSQL refuses becomes U+FFFD.
 
-    That is NUL, and halves of surrogate pairs, which a log may hold, or an address that names no row.
+    That is NUL, and halves of surrogate pairs: a log may hold them, or an id that names no row.
     """
 
     impl = String
