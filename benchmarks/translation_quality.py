@@ -271,27 +271,31 @@ def _by_setting(output: Path, beam_size: int) -> dict[tuple[str, int, str], list
 
 
 def plot(output: Path, beam_size: int, picture: Path) -> None:
-    """BLEU on test 2016 by the number of pairs, one line a start, one panel a language pair."""
+    """By the number of pairs: BLEU on test 2016, and what each start has more than none."""
     from matplotlib.figure import Figure
 
-    every = _by_setting(output, beam_size)
-    languages = sorted({pair for pair, _, _ in every})
-    figure = Figure(figsize=(5 * len(languages), 4), layout="constrained")
-    axes = figure.subplots(1, len(languages), squeeze=False)[0]
-    for axis, pair in zip(axes, languages, strict=True):
+    means = {
+        key: statistics.mean(one[SETS[0]]["bleu"] for one in every)
+        for key, every in _by_setting(output, beam_size).items()
+    }
+    languages = sorted({pair for pair, _, _ in means if not pair.endswith("-en")})
+    figure = Figure(figsize=(5 * len(languages), 6.5), layout="constrained")
+    rows = figure.subplots(2, len(languages), squeeze=False, sharex=True, height_ratios=(2, 1))
+    for pair, scores, gaps in zip(languages, *rows, strict=True):
         for start in STARTS:
-            sizes = sorted(size for p, size, s in every if (p, s) == (pair, start))
-            means = [
-                statistics.mean(one[SETS[0]]["bleu"] for one in every[pair, size, start])
-                for size in sizes
-            ]
-            if sizes:
-                axis.plot(sizes, means, marker="o", label=start)
-        axis.set(xscale="log", xlabel="sentence pairs", ylabel="BLEU, test 2016", title=pair)
-        axis.set_xticks(list(SIZES), [f"{size // 1000}k" for size in SIZES])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-        axis.legend(title="starts from")
+            sizes = sorted(size for p, size, s in means if (p, s) == (pair, start))
+            if len(sizes) < len(SIZES):
+                continue
+            own, none = ([means[pair, n, what] for n in sizes] for what in (start, "scratch"))
+            scores.plot(sizes, own, marker="o", label=start)
+            gaps.plot(sizes, [a - b for a, b in zip(own, none, strict=True)], marker="o")
+        scores.set(xscale="log", ylabel="BLEU, test 2016", title=pair)
+        scores.legend(title="starts from")
+        gaps.set(xlabel="sentence pairs", ylabel="more than from scratch")
+        gaps.set_xticks(list(SIZES), [f"{size // 1000}k" for size in SIZES])
+        for axis in (scores, gaps):
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
     figure.savefig(picture)
 
 

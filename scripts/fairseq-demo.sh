@@ -43,7 +43,7 @@ done
 say "what bitext and fairseq-preprocess wrote of $(wc -l <"$work/text.en") pairs is equal byte by byte"
 
 quietly $plugin train "$work/data" -s en -t de --task translation --arch transformer_from_mllm \
-  --mllm-path "$root/encoders/bundled" --mllm-init both --mllm-cross self --decoder-layers 2 \
+  --mllm-path "$root/encoders/bundled" --mllm-init both --decoder-layers 2 \
   --optimizer adam --lr 0.001 --clip-norm 1 --dropout 0.1 --batch-size 16 --max-update 12 \
   --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --cpu --save-dir "$work/checkpoints" \
   --no-epoch-checkpoints --no-last-checkpoints

@@ -80,7 +80,8 @@ LAYER = "encoder.layer.{}.{}"
 def test_where_decoder_layers_come_from(
     choice: Any, layers: int, origins: list[int], encoder: PretrainedEncoder
 ) -> None:
-    model, report = started(encoder, shape={"decoder_layers": layers}, decoder_from=choice)
+    shape, how = {"decoder_layers": layers}, {"decoder_from": choice, "cross_attention": "self"}
+    model, report = started(encoder, shape=shape, **how)
     lines = {one.tensor: one.source for one in report.origins}
     for number, origin in enumerate(origins):
         layer = model.model.decoder.layers[number]
@@ -130,8 +131,8 @@ def kinds(report: Report, part: str) -> set[str]:
     return {one.kind for one in report.origins if part in one.tensor}
 
 
-def test_cross_attention_may_be_new(encoder: PretrainedEncoder) -> None:
-    model, report = started(encoder, cross_attention="random")
+def test_cross_attention_is_new_unless_asked_for(encoder: PretrainedEncoder) -> None:
+    model, report = started(encoder)
     assert kinds(report, "encoder_attn") == {"new"}
     own = model.model.decoder.layers[0].encoder_attn.k_proj.weight
     assert not torch.equal(own, encoder.weights[LAYER.format(0, "attention.self.key.weight")])
@@ -150,7 +151,7 @@ def test_cross_attention_may_be_new(encoder: PretrainedEncoder) -> None:
 def test_the_report_has_every_parameter_once(
     how: dict[str, Any], new: set[str], encoder: PretrainedEncoder
 ) -> None:
-    model, report = started(encoder, **how)
+    model, report = started(encoder, cross_attention="self", **how)
     lines = Counter(one.tensor for one in report.origins)
     assert lines == Counter(name for name, _ in model.named_parameters())
     assert (report.model is None) == (new == {"model"})

@@ -64,7 +64,7 @@ def shape(args: Any) -> None:
     """Take from the MLLM's ``config.json`` whatever the options leave open."""
     args.mllm_path = getattr(args, "mllm_path", None)
     args.mllm_init = getattr(args, "mllm_init", None) or ("both" if args.mllm_path else "none")
-    args.mllm_cross = getattr(args, "mllm_cross", None) or "self"
+    args.mllm_cross = getattr(args, "mllm_cross", None) or "random"
     if args.mllm_path is None and INITS[args.mllm_init]:
         raise ValueError(f"--mllm-init {args.mllm_init} needs --mllm-path")
     if args.mllm_path and not getattr(args, "mllm_used", False):
