@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 MINUTE = 60.0
@@ -112,6 +113,7 @@ class Rates:
         return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
+@lru_cache(maxsize=4096)
 def client_of(address: str | None) -> str:
     """Who is at ``address``: an IPv4 address, or the network of an IPv6 one."""
     try:

@@ -10,8 +10,8 @@ thread that works for it::
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ KEY = "bitext.record"
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 """What a request id of the client's may look like: it gets into headers and logs."""
 
+
+_numbers = random.Random()  # an id need not be secret, and asking the system gives up the GIL
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -73,7 +75,7 @@ def id_of(given: str | None) -> str:
     """The client's request id if it is a sane one, and else a new one."""
     if given is not None and SANE_ID.fullmatch(given):
         return given
-    return secrets.token_hex(8)
+    return f"{_numbers.getrandbits(64):016x}"
 
 
 def fields(record: RequestRecord) -> dict[str, Any]:
