@@ -2,8 +2,8 @@
 
 glibc's malloc gives threads pools of their own, eight a core, and a pool keeps what was freed in
 it. The service has many threads that hold vectors for a moment, so its pools grew for as long as it
-was busy: of 359 MiB that malloc had after ten minutes, 125 were free, while those in use stayed the
-same (benchmarks/service/soak.py).
+was busy: after seven minutes (benchmarks/service/soak.py) malloc had 359 MiB, of which 125 were
+free, while those in use were as many as after two.
 """
 
 from __future__ import annotations
