@@ -29,7 +29,10 @@ def parse(
     name, colon, given = text.partition(":")
     if name not in names:
         raise UnknownNameError(choose_from(what, name, names))
-    values = dict(_parse_setting(item, text, what) for item in given.split(",")) if colon else {}
+    pairs = [_parse_setting(item, text, what) for item in given.split(",")] if colon else []
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise InputError(f"'{text}' says a setting twice")
     model = settings_of(name)
     for key in values:
         if key not in model.model_fields:

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bitext.errors import InputError
 
@@ -21,7 +21,21 @@ else:
 class Strict(BaseModel):
     """Frozen settings without room for keys that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+LONGEST_NAME = 200
+
+
+def _can_be_read(name: str) -> str:
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        allowed = f"1 to {LONGEST_NAME} characters that can be printed"
+        raise ValueError(f"expected {allowed}, got {name[:80]!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_can_be_read)]
+"""Of a language, of a stage: what gets into logs and the names of files."""
 
 
 Settings = TypeVar("Settings", bound=Strict)

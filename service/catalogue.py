@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitext.errors import UnknownNameError, choose_from
+from bitext.errors import choose_from
+from service.errors import SHOWN, UnknownModelError
 from service.schemas.models import ModelInfo, ModelList
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def list_models(models: Models, settings: Settings) -> ModelList:
 def load_model(name: str, models: Models) -> ModelInfo:
     """Load the model ``name`` if it is not in memory yet.
 
-    :raises UnknownNameError: if there is no such model.
+    :raises UnknownModelError: if there is no such model.
     """
     _check(name, models)
     if name in models.names:
@@ -42,7 +43,7 @@ def load_model(name: str, models: Models) -> ModelInfo:
 def unload_model(name: str, models: Models) -> ModelInfo:
     """Let go of the model ``name``; requests that use it are finished first.
 
-    :raises UnknownNameError: if there is no such model.
+    :raises UnknownModelError: if there is no such model.
     """
     _check(name, models)
     if name in models.names:
@@ -101,4 +102,4 @@ def _of_encoder(model: LoadedModel) -> ModelInfo:
 def _check(name: str, models: Models) -> None:
     there = [*models.names, *models.translators.places()]
     if name not in there:
-        raise UnknownNameError(choose_from("model", name, there))
+        raise UnknownModelError(choose_from("model", name[:SHOWN], there))

@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SHOWN = 80
 """Characters of a refused value that are shown back."""
+UNSAID = (HTTPStatus(400).phrase, "There was an error parsing the body")
+"""What a 400 of the guard's, and of FastAPI's, says: nothing."""
+LENGTHS = ("too_long", "too_short")
+"""Types of pydantic errors that call the characters of a text items."""
 SAYS_ALL = "says_all"
 """The type of pydantic error whose message needs no more; see schemas/fields.py."""
 
@@ -54,6 +58,10 @@ class UnknownSnapshotError(UnknownNameError):
 
 class UnknownJobError(UnknownNameError):
     """A job that is not there, or has no such artefact."""
+
+
+class UnknownModelError(UnknownNameError):
+    """A model that is loaded or let go by its address, and is not there."""
 
 
 class UnknownUploadError(UnknownNameError):
@@ -107,6 +115,9 @@ KINDS: dict[type[BitextError], Kind] = {
     ),
     UnknownUploadError: Kind(
         "unknown-upload", 404, "Unknown upload", "There is no upload with that id."
+    ),
+    UnknownModelError: Kind(
+        "unknown-model", 404, "Unknown model", "There is no model of that name; GET /v1/models."
     ),
     NoTranslationModelError: Kind(
         "no-translation-model",
@@ -231,11 +242,12 @@ async def _bitext_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        400: "the body cannot be read as JSON in UTF-8",  # FastAPI raises it without saying more
         404: f"there is nothing at {request.url.path}; GET /docs shows what there is",
         405: f"{request.url.path} does not answer {request.method}",
     }
     known = details.get(error.status_code)
+    if error.status_code == 400 and error.detail in UNSAID:
+        known = "the body cannot be read as JSON in UTF-8"
     headers = dict(error.headers or {})
     if error.status_code == 405:  # the router tells only of the first route at the address
         headers["Allow"] = ", ".join(sorted(record_of(request.scope).found.allowed))
@@ -259,7 +271,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     first = found[0]
     if first["type"] == "json_invalid":
         place = f"at character {first['loc'][-1] + 1}"
-        return problem(path, 400, f"the body is not JSON: {first['ctx']['error']} {place}")
+        what = first["ctx"]["error"].removesuffix(" at")
+        return problem(path, 400, f"the body is not JSON: {what} {place}")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem(path, 422, sentence_of(first) + more, kind=KINDS[InputError])
 
@@ -275,8 +288,13 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == SAYS_ALL:
         return f"field '{field}': {message}" if field else str(message)
-    if error["type"] == "model_attributes_type":
+    if error["type"] in ("model_attributes_type", "dict_type"):
         message = "expected a JSON object"
+    elif isinstance(error["input"], str) and error["type"] in LENGTHS:
+        most = error["type"] == "too_long"
+        limit = error["ctx"]["max_length" if most else "min_length"]
+        bound = f"{'most' if most else 'least'} {limit} character{'s' if limit != 1 else ''}"
+        message = f"expected at {bound}"
     where = f"field '{field}': " if field else ""
     return f"{where}{message[0].lower()}{message[1:]}, got {_shown(error['input'])}"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
 from retrieval.vectors.manifest import MANIFEST_FILE
-from service.errors import ReadOnlyError, UnknownIndexError
+from service.errors import SHOWN, ReadOnlyError, UnknownIndexError
 from service.samples import SAMPLE
 from service.settings import Settings
 
@@ -66,7 +66,7 @@ class Indexes:
             stamp = _stamp(path)
             if stamp is None:
                 self._loaded.pop(name, None)
-                raise UnknownIndexError(f"there is no index '{name}'")
+                raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
             known = self._loaded.get(name)
             if known is None or known.stamp != stamp:
                 known = self._loaded[name] = _Loaded(self._load(path), stamp)
@@ -111,7 +111,7 @@ class Indexes:
         with self._lock:
             path = self.check_changeable(name)
             if _stamp(path) is None:
-                raise UnknownIndexError(f"there is no index '{name}'")
+                raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
             self._loaded.pop(name, None)
             with self.named(name):
                 TextIndex.drop(path)
@@ -230,7 +230,7 @@ class Indexes:
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
-            raise UnknownIndexError(f"there is no index '{name}'")
+            raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
         return self.folder / name
 
 

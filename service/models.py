@@ -16,6 +16,7 @@ from service.batching.admission import Admission
 from service.batching.cores import available_cores
 from service.batching.disconnects import body_size, heeding_disconnect
 from service.batching.events import Events
+from service.errors import SHOWN
 from service.settings import Settings
 from service.translators import Translators
 
@@ -74,7 +75,7 @@ class Models:
         """
         name = self.names[0] if name is None else name
         if name not in self.names:
-            raise UnknownNameError(choose_from("model", name, self.names))
+            raise UnknownNameError(choose_from("model", name[:SHOWN], self.names))
         settings = self._settings
         own = self._models().encoder(name, dtype=settings.dtype, device=settings.device)
         with self._lock:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
 from retrieval.vectors.manifest import MANIFEST_FILE
-from service.errors import UnknownIndexError, UnknownSnapshotError
+from service.errors import SHOWN, UnknownIndexError, UnknownSnapshotError
 from service.indexes import NAME, Indexes, make_folder
 from service.settings import Settings
 
@@ -123,12 +123,12 @@ class Snapshots:
     def _path(self, name: str, snapshot: str) -> Path:
         path = self._folder(name) / snapshot
         if not ID.fullmatch(snapshot) or not (path / MANIFEST_FILE).is_file():
-            raise UnknownSnapshotError(f"index '{name}' has no snapshot '{snapshot}'")
+            raise UnknownSnapshotError(f"index '{name}' has no snapshot '{snapshot[:SHOWN]}'")
         return path
 
     def _folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):
-            raise UnknownIndexError(f"there is no index '{name}'")
+            raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
         return self.folder / name
 
     @contextmanager

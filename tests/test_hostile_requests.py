@@ -206,3 +206,38 @@ def test_1000_mangled_bodies_are_answered(client: TestClient) -> None:
         seen[status] = seen.get(status, 0) + 1
     assert seen[400] > 300  # most are no JSON any more
     assert set(seen) <= {200, 400, 404, 413, 422}
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ("[" * 100_000, "the body is nested too deeply"),
+        ('{"layer": ' + "9" * 5_000 + "}", "the body has a number of too many digits"),
+        ('{"a": [{"source": "a", "b": 1, "source": "a"}]}',
+         "the key 'source' is given twice in one object"),
+        ('{"source": "a', "the body is not JSON: Unterminated string starting at character 12"),
+        ('{"source": "\xff', "the body cannot be read as JSON in UTF-8"),
+    ],
+)  # fmt: skip
+def test_json_that_is_not_taken_is_told_why(client: TestClient, body: str, detail: str) -> None:
+    for path in BODIES:
+        answer = client.post(path, content=body.encode("latin-1"), headers=JSON)
+        assert problem(answer, 400) == detail
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("/v1/translate", {}, "expected either 'text' or 'texts', got neither"),
+        ("/v1/embeddings", {"input": "a", "prefix": "x" * 201},
+         "field 'prefix': expected at most 200 characters, got \"xxx"),
+        ("/v1/jobs", {"kind": "mine", "settings": {}, "name": ""},
+         "field 'name': expected at least 1 character, got \"\""),
+        ("/v1/jobs", {"kind": "mine", "settings": []},
+         "field 'settings': expected a JSON object, got []"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_is_allowed(
+    client: TestClient, path: str, body: Any, detail: str
+) -> None:
+    assert problem(client.post(path, json=body), 422).startswith(detail)

@@ -138,9 +138,9 @@ def test_nothing_else_can_be_downloaded(trained: Path, name: str) -> None:
 
 
 def test_a_folder_is_one_archive(trained: Path) -> None:
-    pieces = list(zipped(trained / "out/model", "model"))
+    pieces = list(zipped(trained / "out/model", "model", lambda path: iter([b'{"a": 1}'])))
     assert len(pieces) > 3  # no whole file is ever in memory
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["model/config.json", "model/sub/weights"]
-        assert json.loads(archive.read("model/config.json")) == {}
+        assert json.loads(archive.read("model/config.json")) == {"a": 1}

@@ -218,6 +218,18 @@ def test_a_service_without_inputs_reads_uploads_only(settings: Settings) -> None
         ("mine", {"device": "tpu"}, "field 'settings.device'"),
         ("train", {"stages": []}, "field 'settings.stages': list should have at least 1 item"),
         ("train", {"stages": [{"steps": "5"}]}, "field 'settings.stages.0.steps'"),
+        ("train", {"seed": 10**40}, f"field 'settings.seed': input should be less than or equal to "
+                                    f"{2**63 - 1}, got {10**40}"),
+        ("train", {"stages": [{"steps": 10**30}]}, "field 'settings.stages.0.steps': input should "
+                                                   "be less than or equal to 1000000000, got 1000"),
+        ("adapt", {"seed": 10**40}, f"field 'settings.seed': input should be less than or equal to "
+                                    f"{2**63 - 1}, got {10**40}"),
+        ("train", {"stages": [{"steps": 1, "name": "\0"}]},
+         "field 'settings.stages.0.name': expected 1 to 200 characters that can be printed"),
+        ("train", {"data": {**TRAIN["data"], "target_lang": ""}},
+         "field 'settings.data.target_lang': expected 1 to 200 characters that can be"),
+        ("mine", {"filters": "length_ratio:most=inf"}, "most=inf: input should be a finite number"),
+        ("index", {"search": "hnws"}, "unknown kind of index 'hnws'"),
         ("train", {"seeed": 1}, "field 'settings.seeed': unknown key; choose one of: "),
         ("train", {"stages": [{"steps": 5, "lr": 1}]}, "field 'settings.stages.0.lr': unknown key"),
         ("train", {"publish": "../x"}, "field 'settings.publish'"),

@@ -74,6 +74,10 @@ def test_unknown_names_are_refused(text: str, sentence: str) -> None:
         ("softmax:threshold=2", "softmax: threshold=2: input should be less than or equal to 1"),
         ("softmax:threshold=nan", "softmax: threshold=nan: input should be a finite number"),
         ("itermax:n_max=1.5", "itermax: n_max=1.5: input should be a valid integer"),
+        (
+            "softmax:threshold=0.1,threshold=0.2",
+            "'softmax:threshold=0.1,threshold=0.2' says a",
+        ),
         ("softmax:", "expected 'method:setting=value,...', got 'softmax:'"),
         ("softmax:threshold", "expected 'method:setting=value,...', got 'softmax:threshold'"),
     ],

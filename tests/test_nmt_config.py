@@ -31,6 +31,14 @@ def test_what_is_left_out_has_its_default(write: Callable[..., Path]) -> None:
         ((DATA, "stages = []"), "stages: List should have at least 1 item"),
         ((DATA, "stages = [{steps = 0}]"), "stages.0.steps: Input should be greater than 0, got 0"),
         (
+            (DATA, f"stages = [{{steps = {10**30}}}]"),
+            f"stages.0.steps: Input should be less than or equal to 1000000000, got {10**30}",
+        ),
+        (
+            (DATA, STAGES, f"seed = {2**63}"),
+            f"seed: Input should be less than or equal to {2**63 - 1}, got {2**63}",
+        ),
+        (
             (DATA, 'stages = [{steps = 9, freeze = ["head"]}]'),
             "stages.0.freeze.0: Input should be 'encoder', 'decoder', 'embeddings' or "
             "'cross_attention', got 'head'",

@@ -85,6 +85,19 @@ def test_the_bundled_models_recipe_is_a_recipe() -> None:
             'corpora = ["x"]' + STAGE.replace("{}", "{ weight = 0 }"),
             "stages.0.objectives: words.weight: Input should be greater than 0, got 0",
         ),
+        (
+            'corpora = ["x"]' + STAGE.replace("{}", "{ weight = inf }"),
+            "words.weight: Input should be a finite number, got inf",
+        ),
+        (
+            'corpora = ["x"]' + STAGE.replace('"all"', '"a\\u0007b"'),
+            "stages.0.name: expected 1 to 200",
+        ),
+        ('corpora = ["x"]\nseed = -1' + STAGE, "seed: Input should be .* equal to 0, got -1"),
+        (
+            f'corpora = ["x"]\nseed = {10**40}' + STAGE,
+            f"seed: Input should be less than or equal to {2**63 - 1}, got {10**40}",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -162,7 +162,9 @@ def test_of_many_faults_the_first_is_told(client: TestClient) -> None:
     assert detail["detail"] == "field 'queries.0': input should be a valid string, got 1"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "image/x+json"]
+)
 def test_another_media_type_is_a_415(client: TestClient, kind: str) -> None:
     response = client.post("/align", content=b'{"source": "a"}', headers={"content-type": kind})
     assert problem(response, 415)["detail"] == f"send Content-Type: application/json; got '{kind}'"
@@ -185,6 +187,33 @@ def test_another_method_is_a_405(client: TestClient) -> None:
     response = client.get("/align")
     assert problem(response, 405)["detail"] == "/align does not answer GET"
     assert response.headers["allow"] == "POST"
+
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"}
+
+
+def test_every_address_answers_other_methods_with_a_405(client: TestClient) -> None:
+    """Also where a word of ours could be the name of something, as in ``/sentences/delete``."""
+    served = {path: set(told) for path, told in client.get("/openapi.json").json()["paths"].items()}
+    for path in ("/", "/docs", "/health", "/ready", "/openapi.json", "/web/app.js", "/swagger/x"):
+        served[path] = {"get", "head"}
+    served = {path: told for path, told in served.items() if path not in ("/broken", "/busy")}
+    for path, told in served.items():
+        has = {method.upper() for method in told}
+        for method in METHODS - has:
+            response = client.request(method, re.sub(r"{\w+}", "0", path))
+            assert response.status_code == 405, (method, path)
+            assert response.headers["allow"] == ", ".join(sorted(has)), (method, path)
+            if method != "HEAD":
+                assert problem(response, 405)["detail"].endswith(f" does not answer {method}")
+
+
+def test_a_word_is_no_id_of_a_sentence(client: TestClient) -> None:
+    at = "/v1/indexes/x/sentences"
+    problem(client.get(f"{at}/latest"), 422)
+    problem(client.get(f"{at}/delete"), 405)
+    told = problem(client.get(f"{at}/-1"), 422)["detail"]
+    assert told == "field 'id': input should be greater than or equal to 0, got \"-1\""
 
 
 @pytest.mark.parametrize("stated", [True, False])

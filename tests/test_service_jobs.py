@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import socket
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import uvicorn
 import zstandard
 from conftest import Serve
 from starlette.testclient import TestClient
 from test_service_errors import problem
 
+import bitext
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.database.engine import Database, url_of
 from service.jobs.following import Place
+from service.jobs.kinds import plan
 from service.jobs.queueing import Claim, Queue
+from service.jobs.tables import UploadRow
+from service.jobs.work import Work
 from service.settings import Settings
 
 MOST = 100_000
@@ -120,9 +127,15 @@ def test_a_model_is_downloaded_as_an_archive(
     model = settings.jobs / id / "out/model"
     model.mkdir()
     (model / "config.json").write_text("{}")
+    (model / "initialization.json").write_text(f'{{"model": "{settings.jobs}/0/out/model"}}')
+    (model / "model.safetensors").write_bytes(b"\xff" * 10)
     got = client.get(f"/v1/jobs/{id}/artefacts/model")
     assert got.headers["content-type"] == "application/zip"
-    assert got.content[:2] == b"PK"
+    with zipfile.ZipFile(io.BytesIO(got.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.read("model/config.json") == b"{}"
+        assert archive.read("model/initialization.json") == b'{"model": "job:0/out/model"}'
+        assert archive.read("model/model.safetensors") == b"\xff" * 10
     run = settings.jobs / id / "out/run"
     run.mkdir()
     (run / "log.jsonl").write_text('{"stage": "train", "step": 1, "loss": 2.5}\n')
@@ -130,6 +143,40 @@ def test_a_model_is_downloaded_as_an_archive(
     assert series == [{"stage": "train", "step": 1, "loss": 2.5}]
     # another job can go on from it
     submit(client, settings={**MINE["settings"], "model": f"job:{id}"})
+
+
+def test_what_a_job_says_has_no_paths_of_the_server(
+    client: TestClient, queue: Queue, settings: Settings
+) -> None:
+    upload = client.post("/v1/uploads?name=my%20file.txt", content=b"a\nb\n").json()["id"]
+    submit(client, settings={"source": f"upload:{upload}", "target": "input:de.txt"})
+    id = work(queue, settings, "failed", f"{settings.jobs}/0/x is no model")
+    folder = settings.jobs / id
+    plan("mine", client.get(f"/v1/jobs/{id}").json()["settings"],
+         Work(settings, lambda _: UploadRow(name="my file.txt"), folder))  # fmt: skip
+    said = {
+        f"bitext mine --output={folder}/out -- {folder}/inputs/1/my_file.txt": (
+            f"bitext mine --output=job:{id}/out -- upload:{upload}"
+        ),
+        f"cannot read '{folder}/inputs/2/de.txt', line 1": "cannot read 'input:de.txt', line 1",
+        f"cannot write {settings.data_dir}: full": "cannot write data: full",
+        f"{settings.model}/x and {settings.data_dir}2": f"{settings.model}/x and ",
+        f'  File "{torch.__file__}", line 5': '  File "torch/__init__.py", line 5',
+        f'  File "{json.__file__}", line 5': '  File "json/__init__.py", line 5',
+        f'  File "{bitext.__file__}", line 5': '  File "bitext/__init__.py", line 5',
+        '  File "/opt/venv/lib/python3.12/site-packages/a/b.py"': '  File "a/b.py"',
+        "1/2 of /v1/jobs and https://a.example/tmp": "1/2 of /v1/jobs and https://a.example/tmp",
+    }
+    (folder / "log.txt").write_text("".join(f"{line}\n" for line in said))
+    (folder / "config.json").write_text(f'{{"model": "{settings.jobs}/0/out/model"}}')
+    told = client.get(f"/v1/jobs/{id}/log").json()["lines"]
+    for line, expected in zip(told, said.values(), strict=True):
+        assert line.startswith(expected)
+    assert client.get(f"/v1/jobs/{id}/artefacts/log.txt").text.splitlines() == told
+    streamed = events(client, id)
+    assert [data["lines"] for name, data, _ in streamed if name == "log"] == [told]
+    assert client.get(f"/v1/jobs/{id}").json()["error"] == "job:0/x is no model"
+    assert str(settings.data_dir) in (folder / "log.txt").read_text()  # which is the operator's
 
 
 def test_jobs_are_listed_page_by_page(client: TestClient, queue: Queue, settings: Settings) -> None:

@@ -184,7 +184,7 @@ def test_a_filter_means_the_same_everywhere(
         ({"language": [1]}, "field 'filter.language.0': input should be a valid string, got 1"),
         ({"language": ["d e"]}, "field 'filter.language.0': expected a language such as 'de'"),
         ({"language": ["de"] * 501}, "field 'filter': a filter may name 500 values, got 501"),
-        ({"metadata": []}, "field 'filter.metadata': input should be a valid dictionary, got []"),
+        ({"metadata": []}, "field 'filter.metadata': expected a JSON object, got []"),
         ({"metadata": {"a b": 1}}, "field 'filter': a metadata key has 1 to 64 letters"),
         ({"metadata": {"": 1}}, "field 'filter': a metadata key has 1 to 64 letters"),
         (
@@ -344,7 +344,7 @@ def test_queries_of_a_batch_are_counted_together(client: TestClient, index: str)
         ({"id": 1, "text": "a", "tags": []}, "field 'sentences.1': unknown field 'tags'; choose"),
         (
             {"id": 1, "text": "a", "metadata": 3},
-            "field 'sentences.1.metadata': input should be a valid dictionary, got 3",
+            "field 'sentences.1.metadata': expected a JSON object, got 3",
         ),
         (
             {"id": 1, "text": "a", "metadata": {"a": {"b": {"c": 1}}}},

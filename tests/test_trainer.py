@@ -383,7 +383,9 @@ def test_a_file_that_may_not_grow_is_one_sentence(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_ends_the_run(
     tiny_model: Path, toy_corpora: Path, tmp_path: Path
 ) -> None:
-    training = settings({"learning_rate": 1e30}, checkpoint_steps=1)
+    training = settings({}, checkpoint_steps=1)
+    wild = training.stages[0].model_copy(update={"learning_rate": 1e30})  # more than a file may say
+    training = training.model_copy(update={"stages": [wild]})
     with pytest.raises(InputError, match="^stage 'words', step 2: the loss is nan; lower"):
         adapt(str(tiny_model), training, data=toy_corpora, output=tmp_path, progress=False)
     assert checkpoint(tmp_path)[0].step == 1

@@ -44,8 +44,6 @@ CHANGING = ("delete_index", "delete_job", "delete_upload", "delete_snapshot", "r
 EXCEPTIONS = "[checks]\npositive_data_acceptance.enabled = false\n"
 """What a schema cannot say is refused with 422: two fields of which one is needed, names of methods
 and languages, what a layer is of. That such requests are refused is no fault."""
-NAMED = ("get_sentences", "scroll_sentences", "delete_sentences")
-"""Their last words could be the id of a sentence: GET there is a 422 (no number), not a 405."""
 NOT_JSON = (
     b"", b"NaN", b"\x80" * 100, b'{"source": "\xc3\x28"}', b"\xef\xbb\xbf{}", b"{}{}", b"'a'",
     '{"source": "a", "target": "b"}'.encode("utf-16"), '{"queries": "a"}'.encode("utf-32"),
@@ -124,8 +122,8 @@ def fuzz(server: Server, caller: Caller, program: str, options: Any, folder: Pat
     """Whether every answer was as it should be."""
     names = prepare(caller)
     wrong = send_malformed(caller, operations(caller, names), options.bodies, options.seed)
-    wrong += run_schemathesis(program, server, caller, options, folder, exceptions())
-    config = exceptions() + known_names(prepare(caller))  # anew: all may have been removed
+    wrong += run_schemathesis(program, server, caller, options, folder, EXCEPTIONS)
+    config = EXCEPTIONS + known_names(prepare(caller))  # anew: all may have been removed
     wrong += run_schemathesis(program, server, caller, options, folder, config)
     return not wrong
 
@@ -276,16 +274,6 @@ def exchanged(body: bytes, generator: random.Random) -> bytes:
 
 
 # --- schemathesis
-
-
-def exceptions() -> str:
-    """A file of settings in which NAMED need not be asked for in one way only."""
-    checks = ("unsupported_method", "allow_header_conformance")
-    lines = [EXCEPTIONS]
-    for name in NAMED:
-        lines += ["[[operations]]", f'include-operation-id = "{name}"']
-        lines += [f"checks.{check}.enabled = false" for check in checks]
-    return "\n".join(lines) + "\n"
 
 
 def known_names(names: dict[str, dict[str, str]]) -> str:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from bitext.bounds import Size
 from bitext.errors import InputError, MismatchError
 from bitext.text import atomic_write
 from encoders.layers import find_blocks
@@ -39,9 +40,9 @@ class AdapterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     language: str = ""  # for people
-    reduction: int = Field(2, gt=0)  # a bottleneck is the model's dim divided by this
+    reduction: Size = 2  # a bottleneck is the model's dim divided by this
     invertible: bool = True
-    invertible_reduction: int = Field(2, gt=0)  # the same for each half of the embedding
+    invertible_reduction: Size = 2  # the same for each half of the embedding
 
 
 class Bottleneck(nn.Module):

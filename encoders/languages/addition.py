@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from bitext.bounds import LARGEST_SIZE, Size
 from bitext.errors import choose_from
 from bitext.text import atomic_write
 from encoders.languages.adapters import AdapterSettings, LanguageAdapter, add_language_adapter
@@ -23,8 +24,8 @@ class LanguageSettings(Strict):
     """How a model gets a language that it does not know."""
 
     text: list[str] = Field([])  # monolingual files that new pieces are learnt from
-    pieces: int = Field(0, ge=0)  # how many new ones at most
-    factorise: int | None = Field(None, gt=0)  # rank: new pieces get only factors of their own
+    pieces: Annotated[int, Field(ge=0, le=LARGEST_SIZE)] = 0  # how many new ones at most
+    factorise: Size | None = None  # rank: new pieces get only factors of their own
     adapter: AdapterSettings | None = None  # MAD-X; nothing but the adapter moves then
     transliterate: str | None = None  # before the tokenizer, from now on
 

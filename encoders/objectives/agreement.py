@@ -24,12 +24,12 @@ from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from bitext.bounds import Size
 from bitext.errors import InputError
 from encoders.objectives.masked import join_pairs
 from encoders.objectives.network import Network
@@ -40,7 +40,7 @@ _NAME = "sdpa_kept"
 
 
 class AgreedAttentionSettings(ObjectiveSettings):
-    layer: int | None = Field(None, ge=1)  # the block whose attention it is; the top one
+    layer: Size | None = None  # the block whose attention it is; the top one
 
 
 class AgreedAttention(Objective[AgreedAttentionSettings]):

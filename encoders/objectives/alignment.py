@@ -16,7 +16,8 @@ from typing import ClassVar, Literal
 import torch
 from torch.nn import functional
 
-from encoders.objectives.objective import LayerSettings, Objective, Reads, Weight
+from bitext.bounds import Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads
 from encoders.objectives.step import Step
 
 

@@ -27,10 +27,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from bitext.bounds import Positive
 from encoders.objectives.masked import choose_and_mask, prediction_loss
 from encoders.objectives.memory import WeightCopy, follow, trainable
 from encoders.objectives.network import Network
-from encoders.objectives.objective import Objective, ObjectiveSettings, Positive, Reads, Share
+from encoders.objectives.objective import Objective, ObjectiveSettings, Reads, Share
 from encoders.objectives.step import Step
 from encoders.training.processes import gather_rows, world
 

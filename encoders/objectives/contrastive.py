@@ -24,10 +24,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch.nn import functional
 
-from encoders.objectives.objective import LayerSettings, Objective, Reads, Weight
+from bitext.bounds import Rate, Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads
 from encoders.objectives.step import Step, pool_by_word
 
 
@@ -50,7 +50,7 @@ class ParallelSentences(Objective[ParallelSentencesSettings]):
 
 
 class TranslationRankingSettings(LayerSettings):
-    margin: float = Field(0.3, ge=0)  # taken from the cosine of a pair
+    margin: Rate = 0.3  # taken from the cosine of a pair
     scale: Weight = 20.0  # of the cosines
 
 

@@ -28,15 +28,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import nn
 from torch.nn import functional
 
+from bitext.bounds import Layer, Rate, Weight
 from bitext.errors import InputError
 from encoders.objectives.alignment import both_directions, cosines
 from encoders.objectives.contrastive import pooled_sides, unit
 from encoders.objectives.network import Network
-from encoders.objectives.objective import LayerSettings, Objective, Reads, Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads
 from encoders.objectives.step import Step
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ SPELLINGS = 200_000
 
 
 class DistillationSettings(LayerSettings):
-    teacher_layer: int | None = Field(None, ge=0)  # by default that of the teacher's preset
-    structure: float = Field(1.0, ge=0)  # weight of the structure loss
-    states: float = Field(0.0, ge=0)  # weight of the loss of projected states
+    teacher_layer: Layer | None = None  # by default that of the teacher's preset
+    structure: Rate = 1.0  # weight of the structure loss
+    states: Rate = 0.0  # weight of the loss of projected states
     temperature: Weight = 0.1  # the model's cosines are divided by it
     teacher_temperature: Weight | None = None  # the teacher's; by default the same
 

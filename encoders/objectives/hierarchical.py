@@ -30,10 +30,11 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
+from bitext.bounds import Positive, Rate, Weight
 from encoders.objectives.contrastive import pooled_sides, shared, unit
 from encoders.objectives.memory import Collected, Queue
 from encoders.objectives.network import Network
-from encoders.objectives.objective import LayerSettings, Objective, Positive, Reads, Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads
 from encoders.objectives.step import Step
 
 STEPS = 100
@@ -43,8 +44,8 @@ STEPS = 100
 class HierarchicalContrastSettings(LayerSettings):
     temperature: Weight = 0.1  # cosines are divided by it
     slack: float = Field(0.9, ge=0, le=1)  # how near negatives are drawn; 0 leaves them alone
-    sentence: float = Field(1.0, ge=0)  # weight of the sentence loss
-    word: float = Field(1.0, ge=0)  # weight of the word loss
+    sentence: Rate = 1.0  # weight of the sentence loss
+    word: Rate = 1.0  # weight of the word loss
     negatives: Positive = 512  # pieces of the vocabulary that are sampled for a batch
 
 

@@ -25,13 +25,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitext.bounds import Positive
 from encoders.objectives.masked import (
     MaskedSettings,
     choose_and_mask,
     prediction_loss,
     stack,
 )
-from encoders.objectives.objective import Objective, Positive, Reads, Share
+from encoders.objectives.objective import Objective, Reads, Share
 from encoders.objectives.step import Step, frame
 
 

@@ -26,11 +26,12 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
+from bitext.bounds import Positive, Weight
 from encoders.objectives.contrastive import unit
 from encoders.objectives.masked import stack
 from encoders.objectives.memory import Collected, Queue, WeightCopy, follow, trainable
 from encoders.objectives.network import Network
-from encoders.objectives.objective import LayerSettings, Objective, Positive, Reads, Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads
 from encoders.objectives.step import Step, frame
 from encoders.pooling import pool_sentence
 from encoders.training.batches import Batch

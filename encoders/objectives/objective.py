@@ -8,12 +8,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from bitext.bounds import Layer, Positive, Weight
 from encoders.objectives.network import Network
 from encoders.objectives.step import Step
 from encoders.strict import Strict
 
-Positive = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Reads = Literal["text", "pairs", "links", "gold", "weights"]
 """What an objective learns from: sentences of one language, sentence pairs, pairs with guiding
@@ -30,7 +29,7 @@ class ObjectiveSettings(Strict):
 class LayerSettings(ObjectiveSettings):
     """Of objectives that read the hidden states of one layer."""
 
-    layer: int | None = Field(None, ge=0)  # the top one, if not named
+    layer: Layer | None = None  # the top one, if not named
 
 
 Said = TypeVar("Said", bound=ObjectiveSettings)

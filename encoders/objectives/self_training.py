@@ -23,9 +23,10 @@ from typing import ClassVar, Literal
 
 import torch
 
+from bitext.bounds import Weight
 from encoders.links import mutual_argmax
 from encoders.objectives.alignment import both_directions, contrast_linked, cosines
-from encoders.objectives.objective import LayerSettings, Objective, Reads, Share, Weight
+from encoders.objectives.objective import LayerSettings, Objective, Reads, Share
 from encoders.objectives.step import Step
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from bitext.bounds import Layer, Size, Weight
 from bitext.errors import InputError
 from bitext.text import read_sentences
 from encoders.checkpoint import find_device, load_for_training
@@ -22,7 +23,7 @@ from encoders.languages.addition import LanguageSettings, add_language
 from encoders.languages.factorisation import FactorisedEmbedding, merge
 from encoders.layers import find_blocks
 from encoders.objectives.network import Network
-from encoders.objectives.objective import Positive, Share, Weight
+from encoders.objectives.objective import Share
 from encoders.preset import PRESET_FILE, Preset, read_preset
 from encoders.strict import Strict, read_toml
 from encoders.training import processes
@@ -39,7 +40,7 @@ from encoders.training.validation import calibrated_preset, dev_measure, encoder
 class LoraSettings(Strict):
     """Low-rank additions (Hu et al., 2022) to the blocks' matrices, merged into them at the end."""
 
-    rank: Positive = 8
+    rank: Size = 8
     alpha: Weight = 16.0  # the additions are scaled by alpha / rank
     dropout: float = Field(0.0, ge=0, lt=1)
     matrices: Literal["attention", "all"] = "all"
@@ -50,7 +51,8 @@ class TuneSettings(Strict):
 
     method: Literal["full", "lora"] = "full"
     embeddings: bool = True  # whether word embeddings move; never with lora
-    layers: tuple[int, int] | None = None  # first and last block that moves, from 1; default: all
+    # first and last block that moves, from 1; default: all
+    layers: tuple[Layer, Layer] | None = None
     lora: LoraSettings = LoraSettings()
 
 

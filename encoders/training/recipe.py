@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from bitext.bounds import Count, Layer, Positive, Rate, Seed, Size, Weight
 from bitext.errors import UnknownNameError, choose_from
 from encoders.objectives import OBJECTIVES
-from encoders.objectives.objective import ObjectiveSettings, Positive, Share, Weight
+from encoders.objectives.objective import ObjectiveSettings, Share
 from encoders.statistics.static import OVERSAMPLING
-from encoders.strict import Strict, describe, read_toml
+from encoders.strict import Name, Strict, describe, read_toml
 
 Exponent = Annotated[float, Field(ge=0, le=1)]
 
@@ -23,7 +24,7 @@ Exponent = Annotated[float, Field(ge=0, le=1)]
 class VocabularySettings(Strict):
     """The joint vocabulary (``encoders/training/vocabulary.py``)."""
 
-    size: Positive = 32000  # pieces
+    size: Size = 32000  # pieces
     characters: Positive = 15_000_000  # of text it is trained on
     alpha: Exponent = 0.5  # of the languages' shares of that text
     min_character_count: Positive = 6  # rarer characters are read as <unk>
@@ -32,11 +33,11 @@ class VocabularySettings(Strict):
 class ModelSettings(Strict):
     """The network: an XLM-R of this size (``transformers.XLMRobertaConfig``)."""
 
-    dim: Positive = 256
-    layers: Positive = 4
-    heads: Positive = 4
-    feed_forward: Positive = 1024
-    max_pieces: Positive = 512  # special pieces included
+    dim: Size = 256
+    layers: Size = 4
+    heads: Size = 4
+    feed_forward: Size = 1024
+    max_pieces: Size = 512  # special pieces included
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
@@ -51,16 +52,16 @@ class LexiconSettings(Strict):
 class Stage(Strict):
     """A run of steps with one mix of objectives."""
 
-    name: str
+    name: Name
     steps: Positive
     batch_tokens: Positive = 8192  # padded pieces of both sides in one batch
     accumulate: Positive = 1  # batches in one step, shared out between the processes
     learning_rate: Weight = 1e-3  # the highest; it warms up, then falls linearly to nothing
     embedding_rate: Weight = 1.0  # of the word embeddings: times the learning rate
-    warmup_steps: int = Field(100, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: Count = 100
+    weight_decay: Rate = 0.01
     alpha: Exponent = 0.5  # of the languages' shares of the batches: p ** alpha, normalised
-    join_pieces: int = Field(0, ge=0)  # short pairs are joined to pairs of up to this many pieces
+    join_pieces: Count = 0  # short pairs are joined to pairs of up to this many pieces
     order: Literal["random", "document"] = "random"  # of the pairs that are joined
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of matrix products
     objectives: dict[str, SerializeAsAny[ObjectiveSettings]] = Field(min_length=1)
@@ -97,7 +98,7 @@ class DevSettings(Strict):
     measure: Literal["aer", "retrieval"] = "aer"
     every: Positive = 200  # steps
     patience: Positive = 5  # measurements without a better one, after which the stage ends
-    layer: int | None = Field(None, ge=0)  # whose hidden states are measured
+    layer: Layer | None = None  # whose hidden states are measured
     alignment: list[DevAlignment] = Field([])  # the mean of their AER is what counts
     retrieval: list[str] = Field([])  # bitext files; the mean accuracy of both directions, centred
 
@@ -121,7 +122,7 @@ class Training(Strict):
     corpora: list[str] = Field([])  # patterns of files NAME.SRC-TGT.tsv[.gz|.zst]
     monolingual: list[str] = Field([])  # patterns of files NAME.LANG.txt[.gz|.zst]
     gold: list[str] = Field([])  # stems of files STEM.src, STEM.tgt and STEM.gold
-    seed: int = 1
+    seed: Seed = 1
     max_sentence_pieces: int = Field(126, gt=0, lt=256)  # longer pairs are counted and left out
     lexicon: LexiconSettings = LexiconSettings()
     dev: DevSettings | None = None

@@ -10,14 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bitext.bounds import LARGEST_WEIGHT, Count, Layer, Positive, Rate, Seed, Size, Weight
 from encoders.preset import BUNDLED
-from encoders.strict import Strict, read_toml
+from encoders.strict import Name, Strict, read_toml
 from nmt.training.noise import MbartNoise, XlmNoise
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(ge=0)]
 Schedule = Rate | Annotated[list[tuple[Count, Rate]], Field(min_length=1)]
 """A number, or points ``[step, number]``: straight lines between them, level before and after."""
 
@@ -31,8 +29,8 @@ class Bitext(Strict):
     file: str | None = None
     source: str | None = None
     target: str | None = None
-    source_lang: str | None = None  # by default, that of [data]
-    target_lang: str | None = None
+    source_lang: Name | None = None  # by default, that of [data]
+    target_lang: Name | None = None
     swap: bool = False  # the file's first column is what is translated into
 
     @model_validator(mode="after")
@@ -57,7 +55,7 @@ class Text(Strict):
     """Text of one language: a sentence a line, or a column of a TSV file."""
 
     file: str
-    lang: str
+    lang: Name
     column: Positive | None = None  # of a TSV file, from 1; without it, the whole line
     skip: Count = 0  # lines that are left out at the beginning
     first: Positive | None = None  # how many of the lines after them are used; all by default
@@ -72,15 +70,17 @@ class Monolingual(Text):
 class DataSettings(Strict):
     """Text, its languages and what is left out of it."""
 
-    source_lang: str
-    target_lang: str
+    source_lang: Name
+    target_lang: Name
     corpora: list[Corpus] = Field([])
     monolingual: list[Monolingual] = Field([])  # for denoising and back-translation
     dev: list[Bitext] = Field([])
     dev_monolingual: list[Text] = Field([])  # to measure on where there is no bitext
-    temperature: float = Field(1.0, ge=1)  # a corpus's share of the batches: pairs ** (1 / this)
-    max_pieces: Positive = 256  # of a side, special ones included; longer pairs are left out
-    max_ratio: float = Field(9.0, gt=1)  # pieces of the longer side by those of the shorter
+    # a corpus's share of the batches: pairs ** (1 / this)
+    temperature: float = Field(1.0, ge=1, le=LARGEST_WEIGHT)
+    max_pieces: Size = 256  # of a side, special ones included; longer pairs are left out
+    # pieces of the longer side by those of the shorter
+    max_ratio: float = Field(9.0, gt=1, le=LARGEST_WEIGHT)
     unique: bool = True  # a pair that stands twice in a corpus counts once
 
 
@@ -88,7 +88,7 @@ class VocabularySettings(Strict):
     """The joint vocabulary of source and target (``nmt/pieces/vocabulary.py``)."""
 
     source: Literal["auto", "corpus", "encoder"] = "auto"
-    size: Positive = 8000  # pieces of a vocabulary that is made of the corpus
+    size: Size = 8000  # pieces of a vocabulary that is made of the corpus
     text: list[str] = Field([])  # more files, of sentences or bitext, that it is made for
     min_count: Positive = 1  # how often the text has a piece of the encoder's that is kept
     # training text is segmented anew, at random, each time the corpus has been gone through
@@ -102,13 +102,13 @@ class VocabularySettings(Strict):
 class ModelSettings(Strict):
     """The network. What is left out is the encoder's, or a small Transformer's without one."""
 
-    dim: Positive | None = None
-    heads: Positive | None = None
-    feed_forward: Positive | None = None
-    encoder_layers: Positive | None = None
-    decoder_layers: Positive | None = None
+    dim: Size | None = None
+    heads: Size | None = None
+    feed_forward: Size | None = None
+    encoder_layers: Size | None = None
+    decoder_layers: Size | None = None
     activation: str | None = None
-    max_pieces: Positive | None = None
+    max_pieces: Size | None = None
     dropout: Share = 0.1
     attention_dropout: Share = 0.0
     activation_dropout: Share = 0.0
@@ -126,7 +126,7 @@ class InitializeSettings(Strict):
     decoder: bool = True
     embeddings: bool = True
     cross_attention: Literal["self", "random"] = "random"
-    decoder_from: Literal["spread", "first", "last"] | list[int] = "spread"
+    decoder_from: Literal["spread", "first", "last"] | list[Layer] = "spread"
     shared: bool = False  # encoder and decoder are one, cross-attention apart (Rothe et al., 2020)
 
 
@@ -138,7 +138,7 @@ class FuseSettings(Strict):
 
     encoder: str = BUNDLED
     revision: str | None = None
-    layer: Count | None = None  # whose states are attended to; by default the last
+    layer: Layer | None = None  # whose states are attended to; by default the last
     drop_net: float = Field(0.5, ge=0, le=0.5)  # how often one attention is taken alone, each
     memory: Count = 1024  # MiB of features that are kept for later epochs
 
@@ -171,8 +171,8 @@ class BackTranslate(Task):
 
     every: Positive = 100  # steps between two times of translating ahead
     sample: bool = False  # draw pieces by their probability; otherwise the likeliest one
-    temperature: float = Field(1.0, gt=0)  # of the draw
-    max_ratio: float = Field(1.5, gt=0)  # pieces of a translation, at most, for each of the text
+    temperature: Weight = 1.0  # of the draw
+    max_ratio: Weight = 1.5  # pieces of a translation, at most, for each of the text
 
 
 class Tasks(Strict):
@@ -192,7 +192,7 @@ class Tasks(Strict):
 class Stage(Strict):
     """A run of steps with one set of rates; a new stage begins with a new optimizer."""
 
-    name: str = "train"
+    name: Name = "train"
     steps: Positive
     tasks: Tasks = Tasks(translate=Task())
     batch_tokens: Positive = 4096  # padded pieces of both sides in one batch
@@ -255,7 +255,7 @@ class ValidationSettings(Strict):
     every: Positive = 500  # steps
     # of data.dev; the last two of data.dev_monolingual
     measure: Literal["bleu", "chrf", "loss", "round_trip", "denoising"] = "bleu"
-    beam_size: Positive = 1
+    beam_size: Size = 1
     patience: Positive = 10  # measurements without a better one, after which the stage ends
     keep: Positive = 5  # the best checkpoints so far; the rest goes
     average: bool = True  # the final model may be the mean of the kept ones, if that is better
@@ -265,7 +265,7 @@ class ValidationSettings(Strict):
 class TrainConfig(Strict):
     """A training run."""
 
-    seed: Count = 1
+    seed: Seed = 1
     data: DataSettings
     vocabulary: VocabularySettings = VocabularySettings()
     model: ModelSettings = ModelSettings()

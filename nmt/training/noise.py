@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bitext.bounds import Count, Weight
 from encoders.strict import Strict
 
 Pieces = NDArray[Any]
@@ -36,7 +37,7 @@ class XlmNoise(Strict):
     """The noise of unsupervised translation; the defaults are the papers'."""
 
     kind: Literal["xlm"] = "xlm"
-    shuffle: int = Field(3, ge=0)
+    shuffle: Count = 3
     """How far a word may move."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """The share of words that are left out."""
@@ -67,7 +68,7 @@ class MbartNoise(Strict):
     kind: Literal["mbart"] = "mbart"
     share: float = Field(0.35, ge=0, le=1)
     """Of the words, those that masks stand for."""
-    span: float = Field(3.5, gt=0)
+    span: Weight = 3.5
     """Mean number of words for which one mask stands, by Poisson."""
     permute: bool = True
     """Whether sentences change their order."""

@@ -194,7 +194,9 @@ def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
 
 def _is_json(headers: Headers) -> bool:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 def _check_coding(start: bytes, whole: bool) -> None:

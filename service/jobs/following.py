@@ -18,7 +18,7 @@ import anyio.to_thread
 from fastapi.sse import format_sse_event
 
 from service.errors import UnknownJobError
-from service.jobs.looking import read_log, read_measurements
+from service.jobs.looking import read_measurements
 from service.jobs.service import Jobs
 from service.jobs.tables import ENDED
 
@@ -65,7 +65,7 @@ def look(jobs: Jobs, id: str, place: Place) -> News:
     ended = row.state in ENDED
     folder = jobs.folder(id)
     events = []
-    while (found := read_log(folder, place.log, ended=ended)).next > place.log:
+    while (found := jobs.log(id, place.log, ended=ended)).next > place.log:
         place = place._replace(log=found.next)
         events.append(_event("log", {"lines": found.lines, "next": found.next}, place))
     series = read_measurements(folder)

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from service.errors import UnknownJobError
 from service.jobs.kinds import artefacts_of
 
 LOG, MEASUREMENTS, PROGRESS = "log.txt", "out/run/log.jsonl", "progress.jsonl"
+TELLING = frozenset({"log.txt", "config.json", "initialization.json"})
+"""Artefacts, and files of them, that may name files as the server knows them."""
 PART = 256 * 1024
 """Bytes of the log in one answer."""
 CHUNK = 1 << 20
@@ -105,20 +107,29 @@ def find_artefact(kind: str, folder: Path, name: str) -> Path:
     return folder / {**artefacts_of(kind), "log.txt": LOG}[name]
 
 
-def zipped(folder: Path, top: str) -> Iterator[bytes]:
-    """A folder as a ZIP archive, piece by piece; not compressed, as weights would hardly shrink."""
+def zipped(folder: Path, top: str, tell: Callable[[Path], Iterator[bytes]]) -> Iterator[bytes]:
+    """A folder as a ZIP archive, piece by piece; not compressed, as weights would hardly shrink.
+
+    :param tell: what to send of a file of TELLING.
+    """
     buffer = _Drained()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(folder.rglob("*")):
             if not path.is_file() or path.is_symlink():
                 continue
             info = zipfile.ZipInfo.from_file(path, f"{top}/{path.relative_to(folder).as_posix()}")
-            with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as member:
-                while piece := source.read(CHUNK):
+            with archive.open(info, "w", force_zip64=True) as member:
+                for piece in tell(path) if path.name in TELLING else _pieces(path):
                     member.write(piece)
                     yield buffer.drain()
             yield buffer.drain()
     yield buffer.drain()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece
 
 
 class _Drained(io.RawIOBase):

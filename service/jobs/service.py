@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from service.database.engine import Database
 from service.jobs.kinds import Plan, plan
-from service.jobs.looking import artefacts
+from service.jobs.looking import Lines, artefacts, read_log
+from service.jobs.naming import Names
 from service.jobs.queueing import Queue
 from service.jobs.tables import JobRow
 from service.jobs.work import Work
@@ -29,6 +31,7 @@ class Jobs:
         self._settings = settings
         self._uploads = uploads
         self._queue = Queue(database)
+        self._names = Names(settings)
 
     def submit(self, request: JobRequest) -> JobInfo:
         """Add a job, once all its settings have been looked at.
@@ -78,6 +81,21 @@ class Jobs:
         if folder.exists():
             shutil.rmtree(folder.rename(grave), ignore_errors=True)
 
+    def log(self, id: str, after: int, *, ended: bool) -> Lines:
+        """Lines of its log, as :func:`service.jobs.looking.read_log`, without our paths."""
+        found = read_log(self.folder(id), after, ended=ended)
+        return found._replace(lines=[self.told(id, line) for line in found.lines])
+
+    def text(self, id: str, path: Path) -> Iterator[bytes]:
+        """A file that tells of a job, without our paths."""
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            for line in file:
+                yield self.told(id, line).encode()
+
+    def told(self, id: str, text: str) -> str:
+        """What a job says, without our paths."""
+        return self._names.tell(text, self.folder(id))
+
     def folder(self, id: str) -> Path:
         return self._settings.jobs / id
 
@@ -92,7 +110,7 @@ class Jobs:
             finished=_written(row.finished),
             attempts=row.attempts,
             progress=None if row.progress is None else Progress(**row.progress),
-            error=row.error,
+            error=None if row.error is None else self.told(row.id, row.error),
             settings=row.settings,
             artefacts=[
                 Artefact(name=name, bytes=count)

@@ -8,10 +8,11 @@ from service.access.scopes import Scope, needs
 from service.embedding import embed
 from service.limits import check_inputs
 from service.openapi import BODY, MODEL, problems
+from service.reading import JsonRoute
 from service.schemas.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from service.state import State, StateOf
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 
 
 @router.post(

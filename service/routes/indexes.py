@@ -6,11 +6,12 @@ from fastapi import APIRouter, Response
 
 from service.access.scopes import Scope, needs
 from service.openapi import BODY, MODEL, problems
+from service.reading import JsonRoute
 from service.schemas.fields import IndexName
 from service.schemas.indexes import IndexInfo, IndexList, IndexSettings
 from service.state import State, StateOf
 
-router = APIRouter(prefix="/indexes", tags=["indexes"])
+router = APIRouter(prefix="/indexes", tags=["indexes"], route_class=JsonRoute)
 
 _DEFAULT = IndexSettings()
 

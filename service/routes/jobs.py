@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -9,9 +10,10 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from service.access.scopes import Scope, needs
 from service.jobs.following import Place, follow, look
-from service.jobs.looking import find_artefact, read_log, read_measurements, zipped
+from service.jobs.looking import TELLING, find_artefact, read_measurements, zipped
 from service.jobs.tables import ENDED
 from service.openapi import BODY, problems
+from service.reading import JsonRoute
 from service.schemas.jobs import (
     JobInfo,
     JobList,
@@ -23,7 +25,7 @@ from service.schemas.jobs import (
 )
 from service.state import StateOf
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that proxies hand on what comes when it comes."""
@@ -108,7 +110,7 @@ def delete_job(id: str, state: StateOf) -> None:
 def get_log(id: str, state: StateOf, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> LogLines:
     """What its commands have said, from a byte on."""
     row = state.jobs.row(id)
-    found = read_log(state.jobs.folder(id), after, ended=row.state in ENDED)
+    found = state.jobs.log(id, after, ended=row.state in ENDED)
     return LogLines(lines=found.lines, next=found.next)
 
 
@@ -166,8 +168,12 @@ def get_artefact(id: str, name: str, state: StateOf) -> Response:
     """A file as it is; a folder, such as a model, as a ZIP archive that is not compressed."""
     row = state.jobs.row(id)
     path = find_artefact(row.kind, state.jobs.folder(id), name)
+    if name in TELLING:
+        headers = {"Content-Disposition": f'attachment; filename="{id}-{name}"'}
+        text = state.jobs.text(id, path)
+        return StreamingResponse(text, headers=headers, media_type="application/octet-stream")
     if path.is_file():
         return FileResponse(path, filename=f"{id}-{name}", media_type="application/octet-stream")
     headers = {"Content-Disposition": f'attachment; filename="{id}-{name}.zip"'}
-    pieces = zipped(path, name)
+    pieces = zipped(path, name, partial(state.jobs.text, id))
     return StreamingResponse(pieces, headers=headers, media_type="application/zip")

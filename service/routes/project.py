@@ -8,10 +8,11 @@ from service.access.scopes import Scope, needs
 from service.limits import check_pairs
 from service.openapi import BODY, problems
 from service.projecting import project_pairs
+from service.reading import JsonRoute
 from service.schemas.project import ProjectRequest, ProjectResponse
 from service.state import StateOf
 
-router = APIRouter(tags=["align"])
+router = APIRouter(tags=["align"], route_class=JsonRoute)
 
 
 @router.post(

@@ -12,6 +12,8 @@ from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, MODEL, problems
+from service.reading import JsonRoute
+from service.routes.paths import NUMBER
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
 from service.schemas.sentences import (
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from retrieval.store.addition import Entry
     from retrieval.store.tables import Sentence as Kept
 
-router = APIRouter(prefix="/indexes/{name}", tags=["indexes"])
+router = APIRouter(prefix="/indexes/{name}", tags=["indexes"], route_class=JsonRoute)
 
 
 @router.post(
@@ -87,7 +89,11 @@ def list_sentences(
     return _scroll(name, page, page.filter(), state)
 
 
-@router.get("/sentences/{id}", summary="Look at a sentence", responses=problems(404, 409, 422))
+@router.get(
+    f"/sentences/{{id:{NUMBER}}}",
+    summary="Look at a sentence",
+    responses=problems(404, 409, 422),
+)
 @needs(Scope.READ)
 def get_sentence(name: str, id: SentenceId, state: StateOf) -> Sentence:
     """The sentence with this id."""

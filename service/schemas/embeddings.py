@@ -15,6 +15,7 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
+from bitext.bounds import LARGEST_SIZE
 from service.schemas.fields import (
     Body,
     Language,
@@ -90,7 +91,7 @@ class EmbeddingsRequest(Body):
         "float", description="base64: of the numbers in float32, little-endian."
     )
     dimensions: int | None = Field(
-        None, ge=1, description="Only what the model has: vectors are not cut."
+        None, ge=1, le=LARGEST_SIZE, description="Only what the model has: vectors are not cut."
     )
     user: Short | None = Field(None, description="Taken and not looked at.")
     layer: Layer = None

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
+from bitext.bounds import LARGEST_SIZE
 from bitext.errors import InputError, choose_from
 from retrieval.vectors.language_names import check_language
 from service.errors import SAYS_ALL, SHOWN
@@ -76,7 +77,11 @@ ModelName = Annotated[
 ]
 Layer = Annotated[
     int | None,
-    Field(ge=0, description="Whose hidden states are compared, 0 to n; none: the model's own."),
+    Field(
+        ge=0,
+        le=LARGEST_SIZE,
+        description="Whose hidden states are compared, 0 to n; none: the model's own.",
+    ),
 ]
 PoolingField = Annotated[Pooling | None, Field(description="Of pieces; none: the model's own.")]
 TooLongField = Annotated[

@@ -78,7 +78,10 @@ class Artefact(BaseModel):
     """A file or folder that a job has left."""
 
     name: str
-    bytes: int
+    bytes: int = Field(
+        description="As it lies on the server; log.txt and config.json are sent with names in "
+        "place of the server's paths, and so may be shorter."
+    )
 
 
 class JobInfo(BaseModel):

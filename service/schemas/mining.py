@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema
 from typing_extensions import TypeAliasType
 
+from bitext.bounds import LARGEST_WEIGHT
 from retrieval.mining.margin import MARGINS
 from service.schemas.fields import (
     LARGEST_ID,
@@ -30,6 +31,16 @@ ModeName = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(MODES
 # FailFast: of a list of a million wrong items, one is reported. It has no hash, which the types in
 # a union need; a named type has.
 Filters = TypeAliasType("Filters", Annotated[list[Short], FailFast()])
+
+
+Threshold = Annotated[
+    float | None,
+    Field(
+        ge=-LARGEST_WEIGHT,
+        le=LARGEST_WEIGHT,
+        description="Margins must be above this; none: all.",
+    ),
+]
 
 
 class MineRequest(Body):
@@ -66,7 +77,7 @@ class MineRequest(Body):
     margin: MarginName = "ratio"
     mode: ModeName = Field("max", description="max: one to one, from the best pair on.")
     k: int = Field(4, ge=1, le=LARGEST_ID, description="Neighbours a margin looks at.")
-    threshold: float | None = Field(None, description="Margins must be above this; none: all.")
+    threshold: Threshold = None
     precision: float | None = Field(
         None,
         gt=0,

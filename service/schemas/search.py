@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from typing_extensions import TypeAliasType
 
+from bitext.bounds import LARGEST_COUNT
 from service.schemas.fields import Body, Language, Short, Text, Texts, TooLongField
 from service.schemas.filters import SentenceFilter
 from service.schemas.metadata import MetadataAnswer
@@ -17,7 +18,9 @@ _QUERY = "Where there is smoke there is fire."
 class SearchSettings(Body):
     """How to search, whatever the queries."""
 
-    k: int = Field(5, ge=1, description="How many sentences to find for each query.")
+    k: int = Field(
+        5, ge=1, le=LARGEST_COUNT, description="How many sentences to find for each query."
+    )
     language: Language | None = Field(
         None, description="Of the queries; needed where the index is centred."
     )

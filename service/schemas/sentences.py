@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag, model_validator
 from typing_extensions import TypeAliasType
 
+from bitext.bounds import LARGEST_COUNT
 from service.schemas.fields import (
     LARGEST_ID,
     Body,
@@ -184,7 +185,7 @@ class Page(Body):
     after: int = Field(
         -1, ge=-1, le=LARGEST_ID, description="Only larger ids: `next` of the page before."
     )
-    limit: int | None = Field(None, ge=1, description="How many; none: 100.")
+    limit: int | None = Field(None, ge=1, le=LARGEST_COUNT, description="How many; none: 100.")
 
 
 class PageQuery(Page):

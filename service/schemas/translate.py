@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.schemas.align import AlignedPair
-from service.schemas.fields import LARGEST_ID, Body, ModelName, Short, Text, Texts
+from service.schemas.fields import LARGEST_ID, Body, ModelName, Short, Text, Texts, refusal
 
 
 class TranslateRequest(Body):
@@ -85,7 +85,7 @@ class TranslateRequest(Body):
             given = [name for name in ("text", "texts") if values.get(name) is not None]
             if len(given) != 1:
                 came = "both" if given else "neither"
-                raise ValueError(f"expected either 'text' or 'texts', got {came}")
+                raise refusal(f"expected either 'text' or 'texts', got {came}")
             own, other = ("prefix", "prefixes") if given == ["text"] else ("prefixes", "prefix")
             if values.get(other) is not None:
                 raise ValueError(f"expected '{own}' beside '{given[0]}', not '{other}'")

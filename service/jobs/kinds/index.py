@@ -90,6 +90,10 @@ def _place(settings: Settings, work: Work) -> Path:
         )
     if settings.mode != "build" and settings.search is not None:
         raise InputError("field 'settings.search' is for a new index")
+    if work.is_trial and settings.search is not None:  # takes FAISS, as _check of a job of mining
+        from retrieval.index.kinds import Kind
+
+        Kind.parse(settings.search)
     if settings.lines == "languages" and settings.language is not None:
         raise InputError("field 'settings.language': every line says its own")
     return place

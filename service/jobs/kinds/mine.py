@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bitext.bounds import Rate
 from service.jobs.kinds.fields import Device, Dtype, File, Model, Word, options
 from service.jobs.work import Work
 from service.schemas.fields import LARGEST_ID, Body, Layer, PoolingField, TooLongField
-from service.schemas.mining import MarginName, ModeName
+from service.schemas.mining import MarginName, ModeName, Threshold
 
 ARTEFACTS = {"mined.tsv": "out/mined.tsv", "mined.jsonl": "out/mined.jsonl"}
 
@@ -20,12 +21,12 @@ class Settings(Body):
     margin: MarginName = "ratio"
     mode: ModeName = "max"
     k: int = Field(4, ge=1, le=LARGEST_ID)
-    threshold: float | None = None
+    threshold: Threshold = None
     precision: float | None = Field(None, gt=0, lt=1)
     surely: bool = False
     known: File | None = None
     top: int | None = Field(None, ge=1, le=LARGEST_ID)
-    coverage: float = Field(0.0, ge=0)
+    coverage: Rate = 0.0
     filters: Word | None = None
     score_only: bool = False
     repeats: bool = False
