@@ -66,7 +66,6 @@ def serve(
     With --check, print each setting with its value and who gave it, what each folder, model and
     index is like, and on stderr a sentence for each problem; exit with 2 if there is one.
     """
-    from service.batching.arenas import limit_arenas
     from service.batching.cores import available_cores, limit_libraries
     from service.settings import Settings
 
@@ -86,10 +85,11 @@ def serve(
         _check(settings, config, options)
         return
     from service.backup.restoring import at_work
+    from service.freeing import free_regularly
     from service.listening import listen
 
     limit_libraries(settings.cores or available_cores())
-    limit_arenas()
+    free_regularly()
     with listen(settings.host, settings.port) as listener, at_work(settings):
         from service.access.guard import warn_if_open
         from service.app import create_app  # only now: a port in use shows before what is heavy
