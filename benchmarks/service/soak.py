@@ -13,7 +13,7 @@ each the median of the first minute after the warm-up and of the last one, and t
 squares with its standard error, in which readings that deviate alike count as fewer (lag-1
 autocorrelation). Something grows if the slope, less two errors, is more than a hundredth of the
 start in an hour; it does not if the slope and two errors are less than a tenth; otherwise the
-readings do not tell. Exits with 1 unless all do not grow and all answers had the status they should.
+readings do not tell. Exits with 1 unless nothing grows and all answers had their right status.
 """
 
 from __future__ import annotations
