@@ -120,8 +120,13 @@ class Service:
             connection.close()
 
     def insist(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask until somebody answers."""
+        """Ask until somebody answers.
+
+        :raises SystemExit: if the answer is a refusal, or a process has ended by itself.
+        """
         while True:
+            if ended := self.ended():
+                raise SystemExit(f"ended by itself: {ended}")
             try:
                 status, answer = self.ask(method, path, body)
             except GONE:
@@ -221,8 +226,6 @@ def rounds(service: Service, count: int, minutes: float, draw: random.Random) ->
             number == 1 and not any(work.values())
         ):
             time.sleep(0.1)
-            if ended := service.ended():
-                raise SystemExit(f"ended by itself: {ended}")
         time.sleep(0.0 if number == 1 else draw.uniform(0.0, 12.0))
         if what == "worker":
             before |= set(service.at_work())
