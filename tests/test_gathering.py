@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import SENTENCES
 
 from aligners.aligner import Aligner
@@ -290,6 +291,26 @@ def test_what_is_wanted_no_more_is_not_computed(
             copy_context().run(ask, shared)
     assert [batch.rows for batch in ear.batches()] == [1]
     assert sorted(call.outcome for call in ear.calls()) == [DONE, GONE]
+
+
+@pytest.mark.parametrize(("words", "cores"), [(3, 1), (30, 2)])
+def test_a_batch_that_is_alone_gets_all_cores_if_it_is_large(
+    encoder: Encoder, gate: Gate, monkeypatch: pytest.MonkeyPatch, words: int, cores: int
+) -> None:
+    monkeypatch.setattr("encoders.gathering.gatherer.LARGE", 8 * encoder.dim**2 * 20)
+    seen: list[int] = []
+    read = encoder.read
+
+    def watched(batch: Sequence[Window], readings: Collection[Reading]) -> dict[Reading, Read]:
+        seen.append(torch.get_num_threads())
+        return read(batch, readings)
+
+    gate._own = encoder.by_way_of(encoder.passes)
+    gate._own.read = watched  # type: ignore[method-assign]
+    gate.open.set()
+    with gathering(gate.encoder, workers=2) as (_, shared):
+        shared.sentences(["the " * words])
+    assert seen == [cores]
 
 
 def test_closing_finishes_what_was_handed_in(
