@@ -85,9 +85,11 @@ def serve(
         _check(settings, config, options)
         return
     from service.backup.restoring import at_work
+    from service.freeing import free_regularly
     from service.listening import listen
 
     limit_libraries(settings.cores or available_cores())
+    free_regularly()
     with listen(settings.host, settings.port) as listener, at_work(settings):
         from service.access.guard import warn_if_open
         from service.app import create_app  # only now: a port in use shows before what is heavy

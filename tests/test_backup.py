@@ -10,19 +10,23 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
+from sqlalchemy import make_url, text
+from test_database import fresh_postgres
 from test_text_index import HALVES, LETTERS, OTHER_HALVES
 
 from bitext import __version__
 from bitext.errors import BusyError
 from retrieval.store.text_index import TextIndex
+from service.access.tables import KeyRow
 from service.backup.occupancy import shared
 from service.backup.restoring import at_work
-from service.database.engine import database_of
+from service.backup.tables import dump
+from service.database.engine import database_of, make_engine, url_of
 from service.database.tables import now
 from service.jobs.tables import InputRow, JobRow, UploadRow
 from service.settings import Settings
@@ -88,6 +92,20 @@ def visible(folder: Path) -> set[str]:
     """The files of a data folder that are not inside an index or the database."""
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return {name for name in names if not name.startswith(("indexes", "bitext.db"))}
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL; without a server the test is skipped."""
+    for url in fresh_postgres():
+        yield url.render_as_string(hide_password=False)
+
+
+def tables(settings: Settings, folder: Path) -> dict[str, list[str]]:
+    """All rows of all tables, as a backup has them."""
+    folder.mkdir()
+    dump(url_of(settings), folder)
+    return {path.name: sorted(path.read_text().splitlines()) for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -293,3 +311,53 @@ def test_a_pipe_will_do(data: Path, tmp_path: Path) -> None:
     other = ["--data-dir", str(tmp_path / "other")]
     subprocess.run([*bitext, "restore", "-", *other], input=made.stdout, check=True)
     assert rows(tmp_path / "other") == rows(data)
+
+
+def test_a_backup_goes_from_sqlite_to_postgresql_and_back(
+    data: Path, postgres: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = database_of(Settings(data_dir=data))
+    with database.write() as session:
+        every = job("3", "failed")
+        every.name, every.error, every.gpu = "Grüße 😀 \u2028 \\ % \t", "'\n\";--", True
+        every.settings = {"b": [1e-9, None, True], "a": "\0 \ud800"}
+        every.progress = {"done": 2**60, "total": None}
+        every.started = every.finished = every.lease = now()
+        session.add(every)
+        session.add(KeyRow(id="k", name="n", scope="read", digest=bytes(range(32)), created=now()))
+    database.close()
+    kept = tables(Settings(data_dir=data), tmp_path / "kept")
+    assert len(kept) == 4
+    first, second, other, third = (tmp_path / name for name in ("1", "2", "other", "third"))
+    assert call("backup", "create", first, "--data-dir", data)[0] == 0
+    with monkeypatch.context() as there:
+        there.setenv("BITEXT_DATABASE", postgres)
+        assert call("backup", "restore", first, "--data-dir", other)[0] == 0
+        assert not (other / "bitext.db").exists()
+        settings = Settings(data_dir=other, database=postgres)
+        assert tables(settings, tmp_path / "moved") == kept
+        code, _, err = call("backup", "restore", first, "--data-dir", tmp_path / "new")
+        assert (code, "the database has rows already" in err) == (2, True)
+        assert call("backup", "restore", first, "--data-dir", other, "--overwrite")[0] == 0
+        assert call("database", "status", "--data-dir", other)[0] == 0
+        assert call("backup", "create", second, "--data-dir", other)[0] == 0
+    assert call("backup", "restore", second, "--data-dir", third)[0] == 0
+    assert tables(Settings(data_dir=third), tmp_path / "back") == kept
+    assert sentences(third) == sentences(other) == sentences(data)
+    assert visible(third) == visible(other)
+
+
+def test_tables_of_others_are_left_alone(
+    backup: Path, postgres: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(make_url(postgres))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE orders AS SELECT 7 AS number"))
+    monkeypatch.setenv("BITEXT_DATABASE", postgres)
+    for more in ((), ("--overwrite",)):
+        assert call("backup", "restore", backup, "--data-dir", tmp_path / "other", *more)[0] == 0
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT number FROM orders")).scalar() == 7
+    engine.dispose()
+    settings = Settings(data_dir=tmp_path / "other", database=postgres)
+    assert "orders.jsonl" not in tables(settings, tmp_path / "dumped")

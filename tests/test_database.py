@@ -37,14 +37,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
     if request.param == "sqlite":
         yield make_url(f"sqlite:///{tmp_path}/bitext.db")
         return
+    yield from fresh_postgres()
+
+
+def fresh_postgres() -> Iterator[URL]:
+    """A database of the server that BITEXT_TEST_POSTGRES names, removed afterwards."""
     server = os.environ.get("BITEXT_TEST_POSTGRES")
     if not server:
         pytest.skip("BITEXT_TEST_POSTGRES names no server")
-    yield from fresh_postgres(server)
-
-
-def fresh_postgres(server: str) -> Iterator[URL]:
-    """A database of a server, removed afterwards."""
     base = make_url(server).set(drivername="postgresql+psycopg")
     name = f"bitext_{os.getpid()}_{os.urandom(3).hex()}"
     engine = create_engine(base, isolation_level="AUTOCOMMIT")

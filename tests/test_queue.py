@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,9 @@ from service.jobs.tables import JobRow
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    server = os.environ.get("BITEXT_TEST_POSTGRES")
-    if request.param == "postgresql" and not server:
-        pytest.skip("BITEXT_TEST_POSTGRES names no server")
     urls: Iterator[URL] = (
-        fresh_postgres(server)
-        if request.param == "postgresql" and server
+        fresh_postgres()
+        if request.param == "postgresql"
         else iter([make_url(f"sqlite:///{tmp_path}/bitext.db")])
     )
     made = Database(next(urls))
@@ -272,3 +268,14 @@ def test_a_job_needs_its_uploads(queue: Queue) -> None:
     with pytest.raises(UnknownUploadError):
         add(queue, uploads=["gone"])
     assert queue.page() == []
+
+
+@pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["NUL", "surrogate"])
+def test_what_postgresql_cannot_keep_is_replaced(queue: Queue, character: str) -> None:
+    id = add(queue)
+    claim = claimed(queue)
+    assert claim is not None
+    queue.end(claim, "failed", f"the log ends in {character}")
+    assert queue.get(id).error == "the log ends in \ufffd"
+    with pytest.raises(UnknownJobError, match="there is no job"):
+        queue.get(f"a{character}")

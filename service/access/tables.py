@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, String
+from sqlalchemy import LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database.tables import Base, Moment
+from service.database.tables import Base, Characters, Moment
 
 
 class KeyRow(Base):
@@ -15,9 +15,9 @@ class KeyRow(Base):
 
     __tablename__ = "keys"
 
-    id: Mapped[str] = mapped_column(String(8), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
-    scope: Mapped[str] = mapped_column(String(20))
+    id: Mapped[str] = mapped_column(Characters(8), primary_key=True)
+    name: Mapped[str] = mapped_column(Characters(200))
+    scope: Mapped[str] = mapped_column(Characters(20))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
     created: Mapped[datetime] = mapped_column(Moment)
     revoked: Mapped[datetime | None] = mapped_column(Moment)

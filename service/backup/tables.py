@@ -1,4 +1,7 @@
-"""The tables of the database as lines of JSON: the same of SQLite and PostgreSQL, into either."""
+"""The tables of the database as lines of JSON: the same of SQLite and PostgreSQL, into either.
+
+Only tables of ours: a database of PostgreSQL may hold those of others, too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from sqlalchemy.exc import DatabaseError as SQLError
 from bitext.errors import InputError
 from bitext.text import as_input_error
 from service.database.engine import WRITES, make_engine
+from service.database.tables import all_tables
 from service.database.upgrading import NONE, bring, version_of
 from service.errors import DatabaseError
 
@@ -94,8 +98,7 @@ def _failure(url: URL, error: SQLError) -> DatabaseError:
 
 def _tables(connection: Connection) -> list[Table]:
     """The tables there are, those that are referred to first."""
-    found = MetaData()
-    found.reflect(connection)
+    found = _reflected(connection)
     tables = [table for table in found.sorted_tables if table.name != VERSIONS]
     for table in tables:
         for column in table.columns:
@@ -105,9 +108,15 @@ def _tables(connection: Connection) -> list[Table]:
 
 
 def _clear(connection: Connection) -> None:
+    _reflected(connection).drop_all(connection)
+
+
+def _reflected(connection: Connection) -> MetaData:
+    """Our tables, as they are in the database, of whatever version."""
+    ours = {*all_tables().tables, VERSIONS}
     found = MetaData()
-    found.reflect(connection)
-    found.drop_all(connection)
+    found.reflect(connection, only=lambda name, _: name in ours)
+    return found
 
 
 def _dump_table(connection: Connection, table: Table, path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, MetaData
+from sqlalchemy import BigInteger, Dialect, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -40,6 +41,27 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
+class Characters(TypeDecorator[str]):
+    """Text that every database can keep: what PostgreSQL refuses becomes U+FFFD.
+
+    That is NUL, and halves of surrogate pairs: a log may hold them, or an id that names no row.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else _NOT_KEPT.sub("\ufffd", value)
+
+
+class LongCharacters(Characters):
+    """The same, of any length."""
+
+    impl = Text
+    cache_ok = True
+
+
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database.tables import Base, Moment
+from service.database.tables import Base, Characters, LongCharacters, Moment
 
 WAITING = ("queued",)
 ACTIVE = ("running", "cancelling")
@@ -21,24 +21,24 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    name: Mapped[str | None] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(Characters(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(Characters(16))
+    name: Mapped[str | None] = mapped_column(Characters(200))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     gpu: Mapped[bool]  # whether it needs the one GPU
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(Characters(16))
     version: Mapped[int] = mapped_column(BigInteger, default=1)  # counts the changes
     created: Mapped[datetime] = mapped_column(Moment)
     started: Mapped[datetime | None] = mapped_column(Moment)  # first
     finished: Mapped[datetime | None] = mapped_column(Moment)
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(LongCharacters)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     attempts: Mapped[int] = mapped_column(default=0)
     """How often a worker has begun it. Only who knows the number of the last may change it."""
     crashes: Mapped[int] = mapped_column(default=0)
     """How often worker or process has died since it was submitted, or asked for again."""
-    worker: Mapped[str | None] = mapped_column(String(200))
+    worker: Mapped[str | None] = mapped_column(Characters(200))
     lease: Mapped[datetime | None] = mapped_column(Moment)
     """Until when it is that worker's."""
 
@@ -60,10 +60,10 @@ class UploadRow(Base):
 
     __tablename__ = "uploads"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(Characters(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Characters(200))
     bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(Characters(64))
     created: Mapped[datetime] = mapped_column(Moment)
 
 
