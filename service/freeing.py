@@ -7,10 +7,10 @@ those in use were as many as after two; ``malloc_trim`` took the process from 72
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 import time
+
+from bitext.memory import give_back
 
 EVERY = 30.0
 """Seconds between two times."""
@@ -20,18 +20,8 @@ def free_regularly(every: float = EVERY) -> None:
     """Give free memory back for as long as the process lives, in a thread of its own."""
 
     def run() -> None:
-        while give_back():
+        while True:
+            give_back()  # without Python's lock; others compute meanwhile
             time.sleep(every)
 
     threading.Thread(target=run, name="freeing", daemon=True).start()
-
-
-def give_back() -> bool:
-    """Give free memory back now; whether malloc is one that can (glibc's)."""
-    if sys.platform != "linux":
-        return False
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
-        return False
-    trim(0)  # without Python's lock; others compute meanwhile
-    return True
