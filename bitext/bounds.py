@@ -16,7 +16,7 @@ LARGEST_COUNT = 10**9
 """Of steps, lines, pieces and the like; fits into 32 bits."""
 LARGEST_SIZE = 10**6
 """Of one dimension of a network, or of a vocabulary."""
-LARGEST_WEIGHT = 1e6
+LARGEST_WEIGHT = 1e9
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
