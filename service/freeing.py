@@ -16,12 +16,12 @@ EVERY = 30.0
 """Seconds between two times."""
 
 
-def free_regularly(every: float = EVERY) -> None:
+def free_regularly() -> None:
     """Give free memory back for as long as the process lives, in a thread of its own."""
 
     def run() -> None:
         while True:
             give_back()  # without Python's lock; others compute meanwhile
-            time.sleep(every)
+            time.sleep(EVERY)
 
     threading.Thread(target=run, name="freeing", daemon=True).start()

@@ -40,8 +40,9 @@ from encoders.subwords import Subwords, SubwordSplitter
 ROUND = 2
 """Batches of a round for each thread: more make less padding, and longer turns."""
 LARGE = 2e8
-"""Operations of the largest product in a layer from which on several cores share one batch: with
-two, models 384 and 768 wide are 1.3 to 1.7 times as fast there, and smaller batches no faster."""
+"""Operations of the largest product in a layer from which on several cores share one batch. Two
+cores bring a factor of 1.3 to 1.7 there; with less, one pair a request was answered later by two
+cores (55 a second, 73 by one; bundled model), as they also have the other threads to run."""
 
 
 class Gatherer:
