@@ -35,7 +35,7 @@ def words(text):
     return [word.text for word in segment(text)]
 
 torch.set_num_threads(int(sys.argv[1]))
-aligner = Aligner(default_registry().encoder())
+aligner = Aligner(default_registry().encoder(device=sys.argv[2]))
 raw = multi30k()
 aligner.align([SentencePair(words(a), words(b)) for a, b in raw[:64]])
 began, cpu = time.perf_counter(), time.process_time()
@@ -48,25 +48,25 @@ print(pairs / (time.perf_counter() - began), 1000 * (time.process_time() - cpu) 
 Figures = dict[str, list[tuple[float, float]]]
 
 
-def library(threads: int) -> tuple[float, float]:
+def library(threads: int, device: str) -> tuple[float, float]:
     """Pairs a second, and processor milliseconds a pair."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(HERE)!r})\n{LIBRARY}",
-         str(threads)],
+         str(threads), device],
         check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parents[1],
     )  # fmt: skip
     rate, cpu = map(float, done.stdout.split())
     return rate, cpu
 
 
-def service(folder: Path, size: int, seconds: float) -> tuple[float, float]:
+def service(folder: Path, size: int, seconds: float, device: str) -> tuple[float, float]:
     """The same of the service, in requests of ``size`` pairs."""
     left = iter([{"source": source, "target": target} for source, target in multi30k()])
     bodies = []
     while len(pairs := list(islice(left, size))) == size:
         bodies.append({"pairs": pairs})
     path = write_bodies(folder / f"{size}.jsonl", bodies)
-    with bitext_server(folder / "data") as server:
+    with bitext_server(folder / "data", BITEXT_DEVICE=device) as server:
         put_load(server, "/align", path, clients=4, seconds=2)
         found = put_load(server, "/align", path, clients=SIZES[size], seconds=seconds)
     if set(found["statuses"]) != {"200"}:
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--threads", type=int, default=2, help="of the library")
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     figures: Figures = {}
@@ -87,9 +88,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for threads in {1, options.threads}:
                 name = f"library, {threads} threads"
-                figures.setdefault(name, []).append(library(threads))
+                figures.setdefault(name, []).append(library(threads, options.device))
             for size in options.sizes:
-                found = service(Path(folder), size, options.seconds)
+                found = service(Path(folder), size, options.seconds, options.device)
                 figures.setdefault(f"/align, {size} pairs a request", []).append(found)
     for name, rounds in figures.items():
         rate, cpu = (statistics.median(values) for values in zip(*rounds, strict=True))
