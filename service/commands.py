@@ -85,10 +85,11 @@ def serve(
         _check(settings, config, options)
         return
     from service.backup.restoring import at_work
-    from service.freeing import free_regularly
+    from service.freeing import free_regularly, hold_few_primitives
     from service.listening import listen
 
     limit_libraries(settings.cores or available_cores())
+    hold_few_primitives()
     free_regularly()
     with listen(settings.host, settings.port) as listener, at_work(settings):
         from service.access.guard import warn_if_open

@@ -1,19 +1,33 @@
-"""Memory that was freed goes back to the system, so that a service does not grow while it is busy.
+"""A service that is busy for weeks must not grow: what it frees goes back, and it holds little.
 
-glibc's malloc keeps what is freed between things that live on, in a pool of each of many threads.
+*malloc.* glibc keeps what is freed between things that live on, in a pool of each of many threads.
 After seven minutes of benchmarks/service/soak.py it held 359 MiB, of which 125 were free, while
 those in use were as many as after two; ``malloc_trim`` took the process from 723 to 630 MiB.
+
+*oneDNN*, which computes GELU and products in bfloat16 for torch, makes code for every shape of a
+batch and keeps 1,024 of them, and hardly a batch of several requests has the shape of another: 19
+MiB in six minutes of the soak, 1 with 128 kept. To make them again took no time that could be
+measured (300 calls of 1, 8 and 32 sentences, both dtypes).
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import MutableMapping
 
 from bitext.memory import give_back
 
 EVERY = 30.0
 """Seconds between two times."""
+PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
+
+def hold_few_primitives(environ: MutableMapping[str, str] | None = None) -> None:
+    """Set what is not set: to be called before torch computes anything, which reads it then."""
+    environ = os.environ if environ is None else environ
+    environ.setdefault(*PRIMITIVES)
 
 
 def free_regularly() -> None:

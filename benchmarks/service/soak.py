@@ -59,7 +59,13 @@ class Unexpected(Exception):
 class Load:
     """Requests of all kinds; every method is one, or a few that belong together."""
 
-    def __init__(self, session: aiohttp.ClientSession, texts: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        texts: Sequence[str],
+        seed: int,
+        only: Sequence[str] = (),
+    ) -> None:
         self.done: Counter[str] = Counter()
         self.unexpected: Counter[str] = Counter()
         self._session = session
@@ -71,6 +77,8 @@ class Load:
             self.upload: 6, self.job: 4, self.lists: 8, self.wrong: 9, self.follow: 3,
             self.hang_up: 3,
         }  # fmt: skip
+        if only:
+            self.mix = {what: n for what, n in self.mix.items() if what.__name__ in only}
 
     async def prepare(self) -> None:
         """An index, and a job that waits for ever, as there is no worker."""
@@ -312,18 +320,18 @@ def report(readings: Sequence[Reading], warm: float) -> bool:
     return verdicts != {"no growth"}
 
 
-async def run(server: Server, minutes: float, rate: float, warm: float, seed: int) -> bool:
+async def run(server: Server, given: argparse.Namespace) -> bool:
     lines = (HERE.parents[1] / "service/sample/sentences.tsv").read_text("utf-8").splitlines()
     texts = [line.split("\t")[1] for line in lines]
     timeout = aiohttp.ClientTimeout(total=120)
     connector = aiohttp.TCPConnector(keepalive_timeout=KEPT)
     async with aiohttp.ClientSession(server.url, connector=connector, timeout=timeout) as session:
-        load = Load(session, texts, seed)
+        load = Load(session, texts, given.seed, given.only)
         await load.prepare()
-        readings = await soak(server, load, minutes, rate)
-    print(f"{sum(load.done.values())} requests in {minutes:g} minutes: {dict(load.done)}")
+        readings = await soak(server, load, given.minutes, given.rate)
+    print(f"{sum(load.done.values())} requests in {given.minutes:g} minutes: {dict(load.done)}")
     print(f"not as expected: {dict(load.unexpected) or 'none'}")
-    return report(readings, warm) or bool(load.unexpected)
+    return report(readings, given.warm_up) or bool(load.unexpected)
 
 
 def main() -> None:
@@ -332,13 +340,14 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=3, help="minutes that are left out")
     parser.add_argument("--rate", type=float, default=10, help="requests a second, on average")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=(), help="of these kinds: who makes it grow")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop what was started
     with (
         tempfile.TemporaryDirectory() as folder,
         bitext_server(Path(folder) / "data", BITEXT_SAMPLE="true") as server,
     ):
-        is_wrong = asyncio.run(run(server, given.minutes, given.rate, given.warm_up, given.seed))
+        is_wrong = asyncio.run(run(server, given))
     sys.exit(is_wrong)
 
 
