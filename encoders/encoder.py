@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bitext.errors import InputError, TooLongError, UnknownNameError, choose_from
 from encoders.batching import batch_cost, batch_sizes
 from encoders.checkpoint import Checkpoint
+from encoders.graph import GraphTap
 from encoders.int8 import Int8Tap
 from encoders.layers import LayerTap
 from encoders.pooling import (
@@ -100,7 +101,7 @@ class Encoder:
         self.fingerprint = checkpoint.fingerprint
         self.bytes = checkpoint.bytes
         self.preset = checkpoint.preset
-        self._tap = (
+        self._tap: LayerTap | GraphTap | Int8Tap = (
             Int8Tap(checkpoint.model, checkpoint.fingerprint)
             if checkpoint.key.dtype == INT8
             else LayerTap(checkpoint.model)
@@ -125,6 +126,14 @@ class Encoder:
         other = copy.copy(self)
         other._shared = passes
         other._splitter = self._splitter if splitter is None else splitter
+        return other
+
+    def in_one_go(self) -> Encoder:
+        """The same encoder and model, whose passes need Python's lock once (``graph.py``)."""
+        if not isinstance(self._tap, LayerTap):
+            return self
+        other = copy.copy(self)
+        other._tap = GraphTap(self._tap, self.max_pieces + self.framing)
         return other
 
     @property

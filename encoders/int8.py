@@ -27,7 +27,7 @@ from torch import nn
 from bitext.errors import InputError
 from bitext.text import atomic_folder
 from encoders.checkpoint import quietly
-from encoders.layers import LayerTap
+from encoders.layers import Cut, LayerTap, padded_input
 
 GROUP = 256
 NEAR = 0.9
@@ -123,33 +123,11 @@ def import_openvino() -> Any:
     return openvino
 
 
-class _Cut(nn.Module):
-    """The model as a function from ids to the hidden states of some layers."""
-
-    def __init__(self, tap: LayerTap, layers: tuple[int, ...]) -> None:
-        super().__init__()
-        self.model = tap.model  # whose weights the tracer looks for here
-        self._tap = tap
-        self._layers = layers
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        states = self._tap(self._layers, input_ids=input_ids, attention_mask=attention_mask)
-        return tuple(states[layer] for layer in self._layers)
-
-
 def trace(openvino: Any, tap: LayerTap, layers: tuple[int, ...]) -> Any:
     """The OpenVINO graph that gives the hidden states of ``layers`` in this order."""
-    ids = torch.full((3, 7), 5)
-    mask = torch.ones_like(ids)
-    mask[1:, 5:] = 0  # without padding the model would leave the mask out of the trace
     with torch.inference_mode(), quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, on shapes that are in fact constant
-        return openvino.convert_model(
-            _Cut(tap, layers).eval(),
-            example_input={"input_ids": ids, "attention_mask": mask},
-        )
+        return openvino.convert_model(Cut(tap, layers), example_input=padded_input())
 
 
 def round_weights(graph: Any) -> int:

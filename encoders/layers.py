@@ -10,7 +10,7 @@ share the model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -72,6 +72,31 @@ class LayerTap:
             wanted.layers = ()
         states, wanted.states = wanted.states, {}
         return states
+
+
+class Cut(nn.Module):
+    """The model as a function from ids to the hidden states of some layers, as tracers want it."""
+
+    def __init__(self, tap: LayerTap, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.model = tap.model  # whose weights the tracer looks for here
+        self._tap = tap
+        self._layers = layers
+        self.eval()
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        states = self._tap(self._layers, input_ids=input_ids, attention_mask=attention_mask)
+        return tuple(states[layer] for layer in self._layers)
+
+
+def padded_input(device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """What to trace a model with: without padding it would leave the mask out of the trace."""
+    ids = torch.full((3, 7), 5, device=device)
+    mask = torch.ones_like(ids)
+    mask[1:, 5:] = 0
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import transformers as hf
 from bitext.errors import InputError
 from encoders.checkpoint import ModelKey, load_checkpoint
 from encoders.encoder import Encoder
+from encoders.graph import UNSUPPORTED, GraphTap
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,
@@ -91,6 +93,22 @@ def test_every_layer_equals_that_of_transformers(checkpoint: Path) -> None:
         # in a batch with a longer sentence, so that padding is masked as well
         found = encoder.pieces([words, [*words, *words, *words]], layer=layer)[0].vectors
         np.testing.assert_allclose(found, expected[0, 1:-1], atol=1e-5)
+
+
+def test_a_pass_in_one_go_gives_the_same_bits(checkpoint: Path) -> None:
+    """Of every family: by a graph or, where a trace would not do, without one."""
+    encoder = Encoder(load_checkpoint(ModelKey(str(checkpoint))))
+    other = encoder.in_one_go()
+    words = ["the", "old", "house", "is", "small"]
+    shapes = [[words], [words[:1]], [words, words[:2], words * 3], [words * 2, ["a"]], [words[:3]]]
+    for sentences in shapes:
+        for layer in range(encoder.layers + 1):
+            found = other.pieces(sentences, layer=layer)
+            for one, expected in zip(found, encoder.pieces(sentences, layer=layer), strict=True):
+                np.testing.assert_array_equal(one.vectors, expected.vectors)
+    if checkpoint.name.startswith(("bert", "xlm-r")) and sys.version_info < UNSUPPORTED:
+        assert isinstance(other._tap, GraphTap)
+        assert all(graph is not None for graph in other._tap._graphs.values())
 
 
 def test_a_model_without_an_encoder_is_refused(tmp_path: Path, tiny_model: Path) -> None:

@@ -67,7 +67,7 @@ class Gatherer:
         most: int | None = None,
         told: Told = tell_nobody,
     ) -> None:
-        self._encoder = encoder
+        self._encoder = encoder.in_one_go()
         self._told = told
         self._workers = workers
         cost = encoder.batch_cost
