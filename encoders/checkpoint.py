@@ -23,8 +23,9 @@ from encoders.languages.adapters import LanguageAdapter, load_adapter
 from encoders.precision import AUTO, INT8, automatic_dtype
 from encoders.preset import Preset, preset_of
 
-# transformers sets process-wide state while it loads (default dtype, log level): one at a time
-_LOADING = threading.Lock()
+# transformers sets process-wide state while it loads (default dtype, device, log level), which a
+# tracer also sees: one of them at a time
+_LOADING = threading.RLock()
 _SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -58,7 +59,7 @@ class ModelKey:
         if self.dtype != AUTO:
             return self
         folder = find_folder(self.name, self.revision)
-        with _LOADING, reading(self.name):
+        with reading(self.name):
             return replace(self, dtype=automatic_dtype(folder, device))
 
 
@@ -94,7 +95,7 @@ def load_checkpoint(key: ModelKey) -> Checkpoint:
     key = key.settled()
     device = find_device(key.device)
     folder = find_folder(key.name, key.revision)
-    with _LOADING, reading(key.name):
+    with reading(key.name):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_SAFELY)
         model = _load_encoder(folder, config, DTYPES[key.dtype], key.name)
@@ -121,7 +122,7 @@ def load_for_training(
     """
     folder = find_folder(name, revision)
     masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING
-    with _LOADING, reading(name):
+    with reading(name):
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFELY)
         if type(config) not in masked or config.is_encoder_decoder:
             raise InputError(
@@ -193,17 +194,21 @@ def find_device(name: str) -> torch.device:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Loading or saving without the progress bars and reports that transformers puts on stderr."""
+    """Loading, saving or tracing a model, one thread after the other.
+
+    Without the progress bars and reports that transformers puts on stderr.
+    """
     log = transformers.utils.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()
+    with _LOADING:
+        verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+        try:
+            yield
+        finally:
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
 
 
 @contextmanager

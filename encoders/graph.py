@@ -27,6 +27,12 @@ from encoders.layers import Cut, LayerTap, padded_input
 
 logger = logging.getLogger(__name__)
 
+# Graphs are made in a thread beside others, and catch_warnings is for all of them at once.
+warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+# The tracer looks at all that a model has, at this property of transformers too.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
 UNSUPPORTED = (3, 14)
 """From this version of Python on, torch says, TorchScript may break."""
 LONG = 300
@@ -71,8 +77,7 @@ class GraphTap:
             return None
         cut = Cut(self._tap, layers)
         try:
-            with torch.inference_mode(), quietly(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on shapes that are in fact constant
+            with torch.inference_mode(), quietly():
                 graph = torch.jit.trace(  # type: ignore[no-untyped-call]
                     cut, tuple(padded_input(self._device).values()), check_trace=False
                 )

@@ -1,4 +1,4 @@
-"""How the JSON of a request is read: as Python reads it, but not what could be read in two ways."""
+"""How a request is read: nothing that could be read in two ways, and nothing left unread."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
 from fastapi.routing import APIRoute
 
+from bitext.errors import UnknownNameError, choose_from
 from service.errors import SHOWN
 
 
@@ -25,16 +28,37 @@ class JsonRequest(Request):
         return self._json
 
 
-class JsonRoute(APIRoute):
-    """A route that takes a :class:`JsonRequest`."""
+class StrictRoute(APIRoute):
+    """A route that takes a :class:`JsonRequest`, and no query but its own."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
+        fields = (field for field in get_flat_params(self.dependant))
+        queries = [field.alias for field in fields if isinstance(field.field_info, Query)]
 
         async def handle(request: Request) -> Response:
+            if queries:  # one that takes none has no 422 to answer with
+                _check_query(request, queries)
             return await answer(JsonRequest(request.scope, request.receive))
 
         return handle
+
+
+class Router(APIRouter):
+    """Routes that are read like this."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(route_class=StrictRoute, **settings)
+
+
+def _check_query(request: Request, known: list[str]) -> None:
+    """A misspelt filter must not answer with everything.
+
+    :raises UnknownNameError: if the address has a query that is not known.
+    """
+    for name in request.query_params:
+        if name not in known:
+            raise UnknownNameError(choose_from("query parameter", name[:SHOWN], known))
 
 
 def _read(body: bytes) -> Any:

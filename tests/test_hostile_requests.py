@@ -241,3 +241,25 @@ def test_a_sentence_says_what_is_allowed(
     client: TestClient, path: str, body: Any, detail: str
 ) -> None:
     assert problem(client.post(path, json=body), 422).startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/v1/jobs?state=queued&stat=done", "unknown query parameter 'stat'; choose one of: "),
+        ("/v1/jobs/0123456789abcdef/log?aftr=1", "unknown query parameter 'aftr'; choose one of: "),
+        ("/v1/indexes/x/sentences?limt=1", "unknown field 'limt'; choose one of: "),
+        (f"/v1/jobs?{'a' * 5000}=1", "unknown query parameter 'aaaaa"),
+    ],
+)
+def test_a_misspelt_query_does_not_answer_with_everything(
+    client: TestClient, path: str, detail: str
+) -> None:
+    assert problem(client.get(path), 422).startswith(detail)
+
+
+def test_the_queries_that_are_known_are_taken(client: TestClient) -> None:
+    assert client.get("/v1/jobs?state=queued&kind=mine&limit=3").json()["jobs"] == []
+    assert client.get("/v1/indexes/x/sentences?limit=1&language=en&language=de").status_code == 200
+    assert client.post("/v1/uploads?name=a.txt", content=b"a\n").status_code == 201
+    assert client.post("/v1/uploads?nam=a.txt", content=b"a\n").status_code == 422

@@ -12,6 +12,7 @@ import pytest
 from bitext.errors import InputError, ModelNotFoundError, TooLongError, UnknownNameError
 from bitext.types import Hypothesis
 from encoders.batching import BatchCost
+from encoders.registry import ModelRegistry
 from nmt.search.engine import batches
 from nmt.translation.translator import TranslationModel
 
@@ -149,3 +150,18 @@ def test_batches_are_of_like_lengths() -> None:
     assert batches([2, 9, 2, 8], 1, BatchCost(20, 1)) == [[1, 3], [0, 2]]
     # with two beams each, a batch of 20 has room for one long sentence
     assert batches([2, 9, 2, 8], 2, BatchCost(20, 1)) == [[1], [3], [0, 2]]
+
+
+def test_models_of_both_kinds_can_be_loaded_at_once(
+    tiny_translator: Path, tiny_model: Path
+) -> None:
+    """transformers sets, while it loads, what holds for all threads."""
+
+    def load(number: int) -> None:
+        if number % 2:
+            ModelRegistry().encoder(str(tiny_model)).sentences(["a b"])
+        else:
+            TranslationModel.load(tiny_translator)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(load, range(40))) == [None] * 40

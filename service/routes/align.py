@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.aligning import align as align_in
 from service.limits import check_pairs
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.align import AlignRequest, AlignResponse
 from service.state import StateOf
 
-router = APIRouter(tags=["align"], route_class=JsonRoute)
+router = Router(tags=["align"])
 
 
 @router.post(

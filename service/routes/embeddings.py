@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from service.access.scopes import Scope, needs
 from service.embedding import embed
 from service.limits import check_inputs
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from service.state import State, StateOf
 
-router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
+router = Router(tags=["embeddings"])
 
 
 @router.post(

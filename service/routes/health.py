@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from service.access.scopes import Scope, needs
 from service.errors import KINDS
 from service.openapi import Problem, problems
+from service.reading import Router
 from service.schemas.health import Status
 from service.state import StateOf
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 
 @router.head("/health", include_in_schema=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from service.access.scopes import Scope, needs
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.fields import IndexName
 from service.schemas.indexes import IndexInfo, IndexList, IndexSettings
 from service.state import State, StateOf
 
-router = APIRouter(prefix="/indexes", tags=["indexes"], route_class=JsonRoute)
+router = Router(prefix="/indexes", tags=["indexes"])
 
 _DEFAULT = IndexSettings()
 

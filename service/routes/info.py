@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import APIRouter
-
 from bitext import __version__
 from service.access.scopes import Scope, needs
 from service.catalogue import encoder_info
+from service.reading import Router
 from service.schemas.info import Info
 from service.settings import Settings
 from service.state import State, StateOf
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 LIBRARIES = ("torch", "transformers", "ctranslate2", "openvino", "faiss-cpu", "icu4py")
 """What results depend on; those that are not installed are left out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from service.access.scopes import Scope, needs
@@ -13,7 +13,7 @@ from service.jobs.following import Place, follow, look
 from service.jobs.looking import TELLING, find_artefact, read_measurements, zipped
 from service.jobs.tables import ENDED
 from service.openapi import BODY, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.jobs import (
     JobInfo,
     JobList,
@@ -25,7 +25,7 @@ from service.schemas.jobs import (
 )
 from service.state import StateOf
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
+router = Router(prefix="/jobs", tags=["jobs"])
 
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that proxies hand on what comes when it comes."""

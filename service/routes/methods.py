@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from aligners.explanations import EXPLANATIONS
 from aligners.methods import settings_of
 from service.access.scopes import Scope, needs
 from service.openapi import MODEL, problems
+from service.reading import Router
 from service.schemas.methods import MethodInfo, MethodList
 from service.state import State, StateOf
 
-router = APIRouter(tags=["align"])
+router = Router(tags=["align"])
 
 
 @router.get("/methods", responses=problems(*MODEL), summary="List methods")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.limits import check_mined
 from service.mining import mine as mine_in
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.mining import MineRequest, MineResponse
 from service.state import State, StateOf
 
-router = APIRouter(tags=["retrieve"], route_class=JsonRoute)
+router = Router(tags=["retrieve"])
 
 
 @router.post("/mine", responses=problems(*BODY, *MODEL), summary="Mine translations")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from service.access.scopes import Scope, needs
 from service.catalogue import list_models as list_in
 from service.catalogue import load_model as load_in
 from service.catalogue import unload_model as unload_in
 from service.openapi import problems
+from service.reading import Router
 from service.schemas.models import ModelInfo, ModelList
 from service.state import StateOf
 
-router = APIRouter(tags=["models"])
+router = Router(tags=["models"])
 
 Name = Annotated[
     str, Path(description="As at /v1/models; slashes may be sent as they are or as %2F.")

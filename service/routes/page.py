@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from service.access.scopes import Scope, needs
+from service.reading import Router
 
 WEB = Path(__file__).parents[1] / "web"
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

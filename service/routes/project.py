@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.limits import check_pairs
 from service.openapi import BODY, problems
 from service.projecting import project_pairs
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.project import ProjectRequest, ProjectResponse
 from service.state import StateOf
 
-router = APIRouter(tags=["align"], route_class=JsonRoute)
+router = Router(tags=["align"])
 
 
 @router.post(

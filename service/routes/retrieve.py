@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.limits import check_k, check_queries
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.search import RetrieveRequest, SearchResponse
 from service.searching import search
 from service.state import StateOf
 
-router = APIRouter(tags=["retrieve"], route_class=JsonRoute)
+router = Router(tags=["retrieve"])
 
 
 @router.post("/retrieve", responses=problems(*BODY, 404, 409, *MODEL), summary="Find translations")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.limits import check_search, check_searches
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.search import BatchRequest, BatchResponse, SearchRequest, SearchResponse
 from service.searching import search
 from service.state import State, StateOf
 
-router = APIRouter(prefix="/indexes/{name}/search", tags=["indexes"], route_class=JsonRoute)
+router = Router(prefix="/indexes/{name}/search", tags=["indexes"])
 
 
 @router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, *MODEL))

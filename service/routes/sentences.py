@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from bitext.errors import InputError
 from service.access.scopes import Scope, needs
 from service.errors import UnknownSentenceError
 from service.limits import check_ids, check_sentences, page_of
 from service.openapi import BODY, MODEL, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.routes.paths import NUMBER
 from service.schemas.fields import SentenceId
 from service.schemas.filters import SentenceFilter, where
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from retrieval.store.addition import Entry
     from retrieval.store.tables import Sentence as Kept
 
-router = APIRouter(prefix="/indexes/{name}", tags=["indexes"], route_class=JsonRoute)
+router = Router(prefix="/indexes/{name}", tags=["indexes"])
 
 
 @router.post(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from service.access.scopes import Scope, needs
 from service.openapi import problems
+from service.reading import Router
 from service.routes.indexes import info
 from service.schemas.indexes import IndexInfo
 from service.schemas.snapshots import SnapshotInfo, SnapshotList
 from service.snapshots import Snapshot
 from service.state import State, StateOf
 
-router = APIRouter(prefix="/indexes/{name}/snapshots", tags=["snapshots"])
+router = Router(prefix="/indexes/{name}/snapshots", tags=["snapshots"])
 
 
 @router.get("", summary="List snapshots", responses=problems(404, 409, 422))

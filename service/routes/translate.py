@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from service.access.scopes import Scope, needs
 from service.limits import check_translated
 from service.openapi import BODY, problems
-from service.reading import JsonRoute
+from service.reading import Router
 from service.schemas.translate import TranslateRequest, TranslateResponse
 from service.state import StateOf
 from service.translating import translate as translate_in
 
-router = APIRouter(tags=["translate"], route_class=JsonRoute)
+router = Router(tags=["translate"])
 
 
 @router.post(

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 
 from service.access.scopes import Scope, needs
 from service.jobs.tables import UploadRow
 from service.openapi import problems
+from service.reading import Router
 from service.schemas.fields import Text
 from service.schemas.uploads import UploadInfo, UploadList
 from service.state import StateOf
 
-router = APIRouter(prefix="/uploads", tags=["jobs"])
+router = Router(prefix="/uploads", tags=["jobs"])
 
 FORMS = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What any page of the web may send anywhere without asking."""
