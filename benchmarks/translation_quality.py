@@ -247,7 +247,7 @@ def table(output: Path, beam_size: int) -> None:
     print("|---|--:|---|--:|" + "---|" * len(SETS))
     for (pair, pairs, start), every in sorted(_by_setting(output, beam_size).items()):
         cells = [
-            " / ".join(_mean([one[name][what] for one in every]) for what in _COLUMNS)
+            " / ".join(_mean([one[name][what] for one in every.values()]) for what in _COLUMNS)
             for name in SETS
         ]
         print(f"| {pair} | {pairs:,} | {start} | {len(every)} | " + " | ".join(cells) + " |")
@@ -261,34 +261,40 @@ def _mean(values: list[float]) -> str:
     return f"{statistics.mean(values):.1f}{spread}"
 
 
-def _by_setting(output: Path, beam_size: int) -> dict[tuple[str, int, str], list[Any]]:
-    found: dict[tuple[str, int, str], list[Any]] = {}
+def _by_setting(output: Path, beam_size: int) -> dict[tuple[str, int, str], dict[int, Any]]:
+    """Scores by seed."""
+    found: dict[tuple[str, int, str], dict[int, Any]] = {}
     for path in sorted(output.glob(f"*/scores-beam{beam_size}.json")):
         run = Run.parse(path.parent.name)
         key = (f"{run.source}-{run.target}", run.pairs, run.start)
-        found.setdefault(key, []).append(json.loads(path.read_text(encoding="utf-8")))
+        found.setdefault(key, {})[run.seed] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
 def plot(output: Path, beam_size: int, picture: Path) -> None:
-    """By the number of pairs: BLEU on test 2016, and what each start has more than none."""
+    """By the number of pairs: BLEU on test 2016, and what each start has more than none.
+
+    The first is the mean of all seeds, the second of those that both were run with.
+    """
     from matplotlib.figure import Figure
 
-    means = {
-        key: statistics.mean(one[SETS[0]]["bleu"] for one in every)
+    bleu = {
+        key: {seed: one[SETS[0]]["bleu"] for seed, one in every.items()}
         for key, every in _by_setting(output, beam_size).items()
     }
-    languages = sorted({pair for pair, _, _ in means if not pair.endswith("-en")})
+    languages = sorted({pair for pair, _, _ in bleu if not pair.endswith("-en")})
     figure = Figure(figsize=(5 * len(languages), 6.5), layout="constrained")
     rows = figure.subplots(2, len(languages), squeeze=False, sharex=True, height_ratios=(2, 1))
     for pair, scores, gaps in zip(languages, *rows, strict=True):
-        for start in STARTS:
-            sizes = sorted(size for p, size, s in means if (p, s) == (pair, start))
+        for number, start in enumerate(STARTS):
+            sizes = sorted(size for p, size, s in bleu if (p, s) == (pair, start))
             if len(sizes) < len(SIZES):
                 continue
-            own, none = ([means[pair, n, what] for n in sizes] for what in (start, "scratch"))
-            scores.plot(sizes, own, marker="o", label=start)
-            gaps.plot(sizes, [a - b for a, b in zip(own, none, strict=True)], marker="o")
+            style = {"marker": "o", "color": f"C{number}", "label": start}
+            every = [(bleu[pair, n, start], bleu[pair, n, "scratch"]) for n in sizes]
+            scores.plot(sizes, [statistics.mean(own.values()) for own, _ in every], **style)
+            more = [[own[seed] - none[seed] for seed in own.keys() & none] for own, none in every]
+            gaps.plot(sizes, [statistics.mean(values) for values in more], **style)
         scores.set(xscale="log", ylabel="BLEU, test 2016", title=pair)
         scores.legend(title="starts from")
         gaps.set(xlabel="sentence pairs", ylabel="more than from scratch")
