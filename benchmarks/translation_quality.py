@@ -101,17 +101,12 @@ class Run(NamedTuple):
 def runs() -> list[Run]:
     """All runs, in the order in which they say most."""
     languages = [("en", "de"), ("en", "fr")]
-    small = [
+    curve = [
         Run(*pair, size, start, seed)
         for seed in (1, 2, 3)
+        for sizes in ((3000, 1000), (ALL, 10000))
         for pair in languages
-        for size in (3000, 1000)
-        for start in STARTS
-    ]
-    large = [
-        Run(*pair, size, start, 1)
-        for pair in languages
-        for size in (ALL, 10000)
+        for size in sizes
         for start in STARTS
     ]
     back = [
@@ -120,7 +115,7 @@ def runs() -> list[Run]:
         for start in ("scratch", "encoder")
         for one in (Run("de", "en", pairs, start, 1), Run("en", "de", pairs, start + ADDED, 1))
     ]
-    return small + large + back
+    return curve + back
 
 
 def corpus_of(run: Run) -> dict[str, Any]:
