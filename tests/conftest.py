@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -195,3 +196,13 @@ def tiny_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translator")
     save_translation_checkpoint(folder, model, codec)
     return folder
+
+
+def wait_for_ready(client: TestClient, status: int) -> Any:
+    """The answer of /ready, once it has this status and says something final."""
+    for _ in range(600):
+        response = client.get("/ready")
+        if response.status_code == status and "being loaded" not in response.text:
+            return response.json()
+        time.sleep(0.05)
+    raise AssertionError(f"/ready never answered {status}")

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import pytest
+from conftest import wait_for_ready
 from starlette.testclient import TestClient
 
 from encoders.encoder import Encoder
@@ -26,16 +26,6 @@ class SlowRegistry(ModelRegistry):
         return super().encoder(*args, **kwargs)
 
 
-def wait_for(client: TestClient, status: int) -> Any:
-    """The answer of /ready, once it has this status and says something final."""
-    for _ in range(600):
-        response = client.get("/ready")
-        if response.status_code == status and "being loaded" not in response.text:
-            return response.json()
-        sleep(0.05)
-    raise AssertionError(f"/ready never answered {status}")
-
-
 def test_the_service_is_alive_at_once_and_ready_when_the_model_is(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -53,7 +43,7 @@ def test_the_service_is_alive_at_once_and_ready_when_the_model_is(
             (str(tiny_model), False)
         ]
         registry.may_load.set()
-        assert wait_for(client, 200) == {"status": "ready"}
+        assert wait_for_ready(client, 200) == {"status": "ready"}
         (loaded,) = client.get("/v1/models").json()["models"]
         encoder = registry.encoder(str(tiny_model))
         assert {name: value for name, value in loaded.items() if value is not None} == {
@@ -83,7 +73,7 @@ def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
     settings = Settings(model=str(tmp_path / "nowhere"), data_dir=tmp_path)
     app = create_app(settings, ModelRegistry())
     with TestClient(app, base_url="http://localhost") as client:
-        detail = wait_for(client, 503)["detail"]
+        detail = wait_for_ready(client, 503)["detail"]
         assert (
             detail
             == f"model '{tmp_path}/nowhere' is not a folder here, nor a name such as 'owner/model'"
@@ -103,7 +93,7 @@ def test_a_bug_at_the_start_is_logged_and_not_shown(
 
     app = create_app(Settings(data_dir=tmp_path), Broken())
     with TestClient(app, base_url="http://localhost") as client:
-        assert wait_for(client, 503)["detail"] == "the start failed; see the log"
+        assert wait_for_ready(client, 503)["detail"] == "the start failed; see the log"
     assert "the secret is 42" in caplog.text
 
 
@@ -113,7 +103,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(
     (tmp_path / "file").touch()
     settings = Settings(model=str(tiny_model), data_dir=tmp_path / "file")
     with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
-        assert wait_for(client, 503)["detail"] == f"cannot make {tmp_path}/file: File exists"
+        assert wait_for_ready(client, 503)["detail"] == f"cannot make {tmp_path}/file: File exists"
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
@@ -122,6 +112,6 @@ def test_probes_may_ask_with_head(
 ) -> None:
     settings = Settings(model=str(tiny_model), data_dir=tmp_path, sample=False)
     with TestClient(create_app(settings, registry), base_url="http://localhost") as client:
-        wait_for(client, 200)
+        wait_for_ready(client, 200)
         response = client.head(path)
         assert (response.status_code, response.content) == (200, b"")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Serve
+from conftest import Serve, wait_for_ready
 from starlette.testclient import TestClient
 
 from bitext import __version__
@@ -80,8 +79,7 @@ def test_models_of_both_kinds_share_the_memory_there_is(
         model=str(tiny_model), data_dir=tmp_path, sample=False, max_model_bytes=limit
     )
     with TestClient(create_app(settings), base_url="http://localhost") as client:
-        while client.get("/ready").status_code != 200:
-            time.sleep(0.01)  # until then the encoder is used
+        wait_for_ready(client, 200)  # until then the encoder is used
         for name in (str(tiny_model), "a", "b"):
             change(client, name, "load")
         listed = client.get("/v1/models").json()
