@@ -33,7 +33,7 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
-        fields = (field for field in get_flat_params(self.dependant))
+        fields = get_flat_params(self.dependant)
         queries = [field.alias for field in fields if isinstance(field.field_info, Query)]
 
         async def handle(request: Request) -> Response:

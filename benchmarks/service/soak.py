@@ -64,7 +64,7 @@ class Load:
         session: aiohttp.ClientSession,
         texts: Sequence[str],
         seed: int,
-        only: Sequence[str] = (),
+        only: Sequence[str],
     ) -> None:
         self.done: Counter[str] = Counter()
         self.unexpected: Counter[str] = Counter()
@@ -78,7 +78,7 @@ class Load:
             self.hang_up: 3,
         }  # fmt: skip
         if only:
-            self.mix = {what: n for what, n in self.mix.items() if what.__name__ in only}
+            self.mix = {what: self.mix[what] for what in (getattr(self, name) for name in only)}
 
     async def prepare(self) -> None:
         """An index, and a job that waits for ever, as there is no worker."""
