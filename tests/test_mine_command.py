@@ -35,7 +35,7 @@ TARGET = [
     "der garten ist groß",
     "the garden is big",
     "the house is small and the garden is big",
-    "don't stop, 3.14!",
+    "do not stop, 3.1!",
     "the house is small",
 ]
 UNIQUE = [0, 2, 3, 5, 6, 7]
@@ -120,7 +120,10 @@ def test_pairs_are_those_of_a_plain_table(
 ) -> None:
     code, out, err = run(*files, "--json")
     assert code == 0, err
-    assert read(out) == expected(tables(*vectors(encoder)))
+    plain = tables(*vectors(encoder))
+    scores = [score for *_, score in greedy(plain)]
+    assert np.diff(scores).max() < -1e-5, "a tie, whose order is that of float32's rounding"
+    assert read(out) == expected(plain)
     assert f"{len(read(out))} pairs: no threshold was given" in err
     assert "search: exact, as 6 x 6 cosines of dim 16" in err
 
