@@ -6,7 +6,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import KINDS, NotReadyError, problem
+from service.errors import NotReadyError, answer_to
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered to the end: whoever watches the service wants to see it stop."""
@@ -53,9 +53,8 @@ class Door:
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
         elif self._draining.begun:
-            kind = KINDS[NotReadyError]
-            headers = {"Connection": "close", "Retry-After": "1"}
-            refusal = problem(scope["path"], kind.status, STOPPING, kind=kind, headers=headers)
+            refusal = answer_to(NotReadyError(STOPPING), scope["path"])
+            refusal.headers["Connection"] = "close"
             await refusal(scope, receive, send)
         else:
             await self._let_in(scope, receive, send)

@@ -216,6 +216,17 @@ def problem(
     return Response(content, status, headers, media_type=MEDIA_TYPE)
 
 
+def answer_to(error: BitextError, path: str) -> Response:
+    """What a request for ``path`` is answered that ended in ``error``."""
+    kind = kind_of(error)
+    headers = {}
+    if isinstance(error, (NotReadyError, BusyError, DatabaseError)):
+        headers["Retry-After"] = "1"
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)
+    return problem(path, kind.status, str(error), kind=kind, headers=headers)
+
+
 def bug(path: str) -> Response:
     """What is answered where the service is at fault: nothing of what is inside."""
     return problem(path, 500, "the service failed at this request; its log has the details")
@@ -231,12 +242,7 @@ def kind_of(error: BitextError) -> Kind:
 
 async def _bitext_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BitextError)
-    kind = kind_of(error)
-    passes = isinstance(error, (NotReadyError, BusyError, DatabaseError))
-    headers = {"Retry-After": "1"} if passes else None
-    if isinstance(error, OverloadedError):
-        headers = {"Retry-After": str(error.retry_after)}
-    return problem(request.url.path, kind.status, str(error), kind=kind, headers=headers)
+    return answer_to(error, request.url.path)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

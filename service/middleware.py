@@ -6,6 +6,7 @@
 4. CORS: pages of other sites, where the operator allows some
 5. gate: keys, scopes and rates (access/gate.py)
 6. door: nobody more once the service is being stopped (draining.py)
+7. refusing: nobody who wants to compute while too many do (batching/refusing.py)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from service.access.keys import KeyRing
 from service.access.rates import Rates
 from service.access.storing import all_keys
 from service.access.table import RouteTable
+from service.batching.refusing import Pace, Refusing
 from service.draining import Door
 from service.observing.jobs import count_jobs
 from service.observing.metrics import Metrics
@@ -42,6 +44,7 @@ def install(app: FastAPI, state: State, table: RouteTable) -> None:
     keys = KeyRing(lambda: all_keys(state.database)) if settings.keys == "required" else None
     rates = Rates(settings.requests_per_minute, settings.characters_per_minute)
     # The last one added is the first one passed.
+    app.add_middleware(Refusing, admission=state.models.admission, pace=Pace())
     app.add_middleware(Door, draining=state.draining)
     app.add_middleware(Gate, keys=keys, rates=rates, metrics=metrics)
     if settings.cors_origins:

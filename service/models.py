@@ -52,7 +52,7 @@ class Models:
         self._registry = registry
         self._told = (events or Events()).emit
         self._limiter = anyio.CapacityLimiter(settings.threads)
-        self._admission = Admission(
+        self.admission = Admission(
             requests=settings.max_queue, most=settings.max_queue_bytes, told=self._told
         )
         self._shared: dict[str, _Shared] = {}
@@ -111,11 +111,11 @@ class Models:
         :raises OverloadedError: if too many wait already.
         :raises HungUpError: if the client hung up.
         """
-        visit = self._admission.enter(await body_size())
+        visit = self.admission.enter(await body_size())
         outcome = FAILED
 
         def call() -> T:
-            self._admission.start(visit)
+            self.admission.start(visit)
             return function(*args, **kwargs)
 
         try:
@@ -127,11 +127,11 @@ class Models:
             outcome = GONE
             raise
         finally:
-            self._admission.leave(visit, outcome)
+            self.admission.leave(visit, outcome)
 
     async def close(self) -> None:
         """Wait for the requests that were admitted, and end the threads of the models."""
-        await self._admission.empty()
+        await self.admission.empty()
         with self._lock:
             shared = list(self._shared.values())
             self._shared.clear()

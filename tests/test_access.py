@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from encoders.registry import ModelRegistry
 from service.access.guard import HEADERS
-from service.access.scopes import GIVEN, Scope, demand_of, needs
+from service.access.scopes import GIVEN, Demand, Scope, demand_of, needs
 from service.access.spelling import new_key
 from service.access.storing import make_key
 from service.access.table import DOCUMENT, FILES, Found, RouteTable
@@ -269,7 +269,11 @@ def test_a_declaration_can_be_read_off_the_function() -> None:
     @needs(Scope.WRITE, streams=True)
     def upload() -> None: ...
 
-    assert demand_of(upload) == (Scope.WRITE, True)
+    @needs(Scope.READ, computes=True)
+    def align() -> None: ...
+
+    assert demand_of(upload) == Demand(Scope.WRITE, streams=True)
+    assert demand_of(align) == Demand(Scope.READ, computes=True)
     assert demand_of(None) is None
 
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
+from starlette.types import Send
 from test_gathering import PATIENCE, Gate
 
 from encoders.encoder import Encoder
 from encoders.gathering.events import DONE, FAILED, GONE, BatchDone
 from encoders.registry import ModelRegistry
+from service.access.scopes import demand_of
+from service.access.table import OPEN
 from service.app import create_app
 from service.batching.admission import FEW, Admission
 from service.batching.cores import available_cores, limit_libraries
 from service.batching.events import Admitted, Done, Event, Events, Refused
+from service.batching.refusing import Pace
 from service.errors import OverloadedError
+from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.settings import Settings
 
 PAIR = {"source": "the house", "target": "das haus"}
+JSON = {"Content-Type": "application/json"}
 
 
 class Clock:
@@ -196,12 +204,76 @@ def test_who_comes_to_a_full_house_is_told_to_come_again(serve_gated: Serve) -> 
     assert [done.outcome for done in service.of(Done)] == [DONE] * 3
 
 
+def test_who_is_refused_is_so_before_the_body_is_read(serve_gated: Serve) -> None:
+    service, client = serve_gated(max_queue=1)
+
+    async def read() -> Any:
+        raise AssertionError("the body was asked for")
+
+    with ThreadPoolExecutor(1) as pool:
+        admitted = pool.submit(client.post, "/align", json=PAIR)
+        assert service.gate.reached.wait(PATIENCE)
+        sent: list[Any] = []
+        headers = [(b"content-length", b"70")]
+        asyncio.run(service.app(scope_of("/align", headers), read, collect(sent)))
+        assert sent[0]["status"] == 429
+        assert service.of(Refused) == [Refused(70, 1, service.of(Admitted)[0].size, 1)]
+        # What computes nothing is answered as ever, and what is wrong without a body is told so.
+        assert client.get("/v1/indexes").status_code == 200
+        assert client.post("/align", content="x").status_code == 415
+        assert client.put("/align", json=PAIR).status_code == 405
+        service.gate.open.set()
+        assert admitted.result(PATIENCE).status_code == 200
+    assert client.post("/align", content="[", headers=JSON).status_code == 400
+
+
+def test_every_route_that_runs_a_model_says_so() -> None:
+    functions = [
+        route.endpoint
+        for router in (*VERSIONED, *TWICE, *UNVERSIONED)
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
+    computing = {one for one in functions if "models.run(" in inspect.getsource(one)}
+    assert len(computing) > 9
+    assert computing == {one for one in functions if (demand_of(one) or OPEN).computes}
+
+
+def test_refusals_have_a_pace() -> None:
+    clock = Clock()
+    pace = Pace(rate=4, longest=1, clock=clock)
+    assert [pace.wait() for _ in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    clock.now += 0.5
+    assert pace.wait() == 0.75  # a step after the last one
+    clock.now += 5
+    assert [pace.wait(), pace.wait()] == [0, 0.25]  # what was not used is not kept
+
+
 def test_a_failed_request_leaves_the_house(serve_gated: Serve) -> None:
     service, client = serve_gated(max_queue=1)
     for _ in range(3):
         refused = client.post("/align", json={**PAIR, "layer": 99})
         assert refused.status_code == 422
     assert [done.outcome for done in service.of(Done)] == [FAILED] * 3
+
+
+def scope_of(path: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+    """A POST of JSON, as a server hands it to an application."""
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers]
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "scheme": "http", "headers": headers, "server": ("localhost", 80), "client": ("::1", 1),
+    }  # fmt: skip
+
+
+def collect(sent: list[Any]) -> Send:
+    """A ``send`` that keeps in ``sent`` what it is given."""
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    return send
 
 
 async def hang_up(service: Service, body: dict[str, Any], when: Callable[[], bool]) -> list[Any]:
@@ -216,16 +288,7 @@ async def hang_up(service: Service, body: dict[str, Any], when: Callable[[], boo
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
-        "path": "/align", "raw_path": b"/align", "query_string": b"", "root_path": "",
-        "scheme": "http", "headers": headers, "server": ("localhost", 80), "client": ("::1", 1),
-    }  # fmt: skip
-    answering = asyncio.create_task(service.app(scope, receive, send))
+    answering = asyncio.create_task(service.app(scope_of("/align"), receive, collect(sent)))
     await asyncio.to_thread(_until, when)
     gone.set()
     await asyncio.wait_for(answering, PATIENCE)

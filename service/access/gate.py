@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access import scopes
 from service.access.keys import Key, KeyRing
 from service.access.rates import Rates, Verdict, characters_in, client_of
-from service.errors import DatabaseError, kind_of, problem
+from service.errors import DatabaseError, answer_to, problem
 from service.observing.metrics import Metrics
 from service.observing.record import RequestRecord, record_of
 
@@ -43,11 +43,7 @@ class Gate:
         try:
             caller = await self._caller(scope, record_of(scope))
         except DatabaseError as unknown:
-            kind = kind_of(unknown)
-            answer = problem(
-                scope["path"], kind.status, str(unknown), kind=kind, headers={"Retry-After": "1"}
-            )
-            await answer(scope, receive, send)
+            await answer_to(unknown, scope["path"])(scope, receive, send)
             return
         verdict = self._verdict(caller, record_of(scope))
         refusal = self._too_many(verdict.wait) if verdict.wait > 0 else caller.refusal

@@ -54,13 +54,17 @@ class Demand(NamedTuple):
     scope: Scope
     streams: bool = False
     """It reads its body piece by piece, of any media type, and limits it itself: an upload."""
+    computes: bool = False
+    """It asks a model for something, so that it may be refused when too many do."""
 
 
-def needs(scope: Scope, *, streams: bool = False) -> Callable[[Function], Function]:
+def needs(
+    scope: Scope, *, streams: bool = False, computes: bool = False
+) -> Callable[[Function], Function]:
     """Declare what a function that answers asks of a request."""
 
     def declare(function: Function) -> Function:
-        setattr(function, ATTRIBUTE, Demand(scope, streams))
+        setattr(function, ATTRIBUTE, Demand(scope, streams, computes))
         return function
 
     return declare

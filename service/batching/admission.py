@@ -92,8 +92,8 @@ class Admission:
         """Requests in the house."""
         return len(self._visits)
 
-    def enter(self, size: int) -> Visit:
-        """Let a request of ``size`` bytes in.
+    def check(self, size: int) -> None:
+        """Whether there is room, for a request of ``size`` bytes.
 
         :raises OverloadedError: if the house is full.
         """
@@ -105,6 +105,13 @@ class Admission:
                 f"try again in {after} seconds",
                 retry_after=after,
             )
+
+    def enter(self, size: int) -> Visit:
+        """Let a request of ``size`` bytes in.
+
+        :raises OverloadedError: if the house is full.
+        """
+        self.check(size)
         now = self._clock()
         if not self._visits:
             self._last = now

@@ -19,7 +19,7 @@ router = Router(tags=["align"])
     responses=problems(*BODY, *MODEL),
     summary="Align words",
 )
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def align(request: AlignRequest, state: StateOf) -> AlignResponse:
     """Align the words of one sentence pair or of many.
 

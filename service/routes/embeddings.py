@@ -21,7 +21,7 @@ router = Router(tags=["embeddings"])
     responses=problems(*BODY, *MODEL),
     summary="Embed texts",
 )
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def create_embeddings(request: EmbeddingsRequest, state: StateOf) -> Response:
     """One unit vector a text. `layer`, `pooling`, `prefix` and `too_long` are not OpenAI's.
 

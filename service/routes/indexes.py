@@ -39,7 +39,7 @@ def get_index(name: str, state: StateOf) -> IndexInfo:
         **problems(*BODY, 403, 409, *MODEL),
     },
 )
-@needs(Scope.WRITE)
+@needs(Scope.WRITE, computes=True)
 async def put_index(
     name: IndexName, state: StateOf, response: Response, settings: IndexSettings = _DEFAULT
 ) -> IndexInfo:

@@ -14,7 +14,7 @@ router = Router(tags=["align"])
 
 
 @router.get("/methods", responses=problems(*MODEL), summary="List methods")
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def list_methods(state: StateOf) -> MethodList:
     """The methods of `/align`, their settings, and the one that suits the default model."""
     return MethodList(

@@ -14,7 +14,7 @@ router = Router(tags=["retrieve"])
 
 
 @router.post("/mine", responses=problems(*BODY, *MODEL), summary="Mine translations")
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def mine(request: MineRequest, state: StateOf) -> MineResponse:
     """Find the sentences of two lists that translate each other, best first.
 

@@ -19,7 +19,7 @@ router = Router(tags=["align"])
     responses=problems(*BODY, 503),
     summary="Carry labels over",
 )
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def project(request: ProjectRequest, state: StateOf) -> ProjectResponse:
     """Carry `spans`, `tags`, `answers` or inline `markup` of sentences over to translations.
 

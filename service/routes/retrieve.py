@@ -14,7 +14,7 @@ router = Router(tags=["retrieve"])
 
 
 @router.post("/retrieve", responses=problems(*BODY, 404, 409, *MODEL), summary="Find translations")
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def retrieve(request: RetrieveRequest, state: StateOf) -> SearchResponse:
     """Find, for each query, the `k` sentences of an index that are nearest to it, in any language.
 

@@ -14,7 +14,7 @@ router = Router(prefix="/indexes/{name}/search", tags=["indexes"])
 
 
 @router.post("", summary="Search an index", responses=problems(*BODY, 404, 409, *MODEL))
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def search_index(name: str, request: SearchRequest, state: StateOf) -> SearchResponse:
     """The same as `POST /retrieve`. Several queries are encoded together."""
     check_search(request, state.settings)
@@ -24,7 +24,7 @@ async def search_index(name: str, request: SearchRequest, state: StateOf) -> Sea
 @router.post(
     "/batch", summary="Search in several ways", responses=problems(*BODY, 404, 409, *MODEL)
 )
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def search_batch(name: str, request: BatchRequest, state: StateOf) -> BatchResponse:
     """Several searches, each with its own filter, language, `k` and threshold: all or none."""
     check_searches(request.searches, state.settings)

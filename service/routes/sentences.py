@@ -48,7 +48,7 @@ router = Router(prefix="/indexes/{name}", tags=["indexes"])
     summary="Add sentences",
     responses=problems(*BODY, 403, 404, 409, *MODEL),
 )
-@needs(Scope.WRITE)
+@needs(Scope.WRITE, computes=True)
 async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddResponse:
     """Add sentences to an index, which counts their ids on: all of them, or on an error none.
 
@@ -66,7 +66,7 @@ async def add_sentences(name: str, request: AddRequest, state: StateOf) -> AddRe
     summary="Add or replace sentences",
     responses=problems(*BODY, 403, 404, 409, *MODEL),
 )
-@needs(Scope.WRITE)
+@needs(Scope.WRITE, computes=True)
 async def upsert_sentences(name: str, request: UpsertRequest, state: StateOf) -> AddResponse:
     """Put sentences under ids of your choice: all of them, or on an error none.
 

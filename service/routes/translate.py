@@ -19,7 +19,7 @@ router = Router(tags=["translate"])
     responses=problems(*BODY, 404, 503),
     summary="Translate texts",
 )
-@needs(Scope.READ)
+@needs(Scope.READ, computes=True)
 async def translate(request: TranslateRequest, state: StateOf) -> TranslateResponse:
     """Translate texts with one of the translation models, and align both if that is asked for.
 
