@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -26,12 +25,6 @@ from encoders.checkpoint import quietly
 from encoders.layers import Cut, LayerTap, padded_input
 
 logger = logging.getLogger(__name__)
-
-# Graphs are made in a thread beside others, and catch_warnings is for all of them at once.
-warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
-# The tracer looks at all that a model has, at this property of transformers too.
-warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 UNSUPPORTED = (3, 14)
 """From this version of Python on, torch says, TorchScript may break."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -125,8 +124,7 @@ def import_openvino() -> Any:
 
 def trace(openvino: Any, tap: LayerTap, layers: tuple[int, ...]) -> Any:
     """The OpenVINO graph that gives the hidden states of ``layers`` in this order."""
-    with torch.inference_mode(), quietly(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, on shapes that are in fact constant
+    with torch.inference_mode(), quietly():
         return openvino.convert_model(Cut(tap, layers), example_input=padded_input())
 
 

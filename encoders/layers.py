@@ -10,6 +10,7 @@ share the model.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -72,6 +73,13 @@ class LayerTap:
             wanted.layers = ()
         states, wanted.states = wanted.states, {}
         return states
+
+
+# Of tracers, on shapes that are in fact constant, on themselves, and on a property of transformers:
+# they look at all that a model has. They run beside other threads, and catch_warnings is for all.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 class Cut(nn.Module):

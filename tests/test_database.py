@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, create_engine, inspect, make_url, text
+from sqlalchemy import URL, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from bitext.errors import InputError
@@ -187,6 +187,28 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(DatabaseError, match="me:[*]+@127.0.0.1:1/name: connection") as refused:
         Database(make_url("postgresql+psycopg://me:secret@127.0.0.1:1/name")).open()
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("query", "idle"), [("", 10), ("?keepalives_idle=3", "3")])
+def test_a_server_that_falls_silent_is_given_up_in_time(query: str, idle: object) -> None:
+    engine = make_engine(make_url(f"postgresql+psycopg://me@host/name{query}"))
+    told: list[dict[str, object]] = []
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: object, how: dict[str, object]) -> None:
+        told.append(how)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        engine.connect()
+    assert (
+        told[0].items()
+        >= {
+            "tcp_user_timeout": 20_000,
+            "keepalives_idle": idle,
+            "client_encoding": "utf8",
+        }.items()
+    )
 
 
 def test_the_commands(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

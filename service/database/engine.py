@@ -21,6 +21,15 @@ from service.settings import Settings
 FILE = "bitext.db"
 BUSY_SECONDS = 20.0
 """How long one who wants to write waits for another's transaction (SQLite)."""
+PATIENCE = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 20_000,  # milliseconds, and on Linux alone
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""How long a PostgreSQL server may be silent that is cut off or was switched off, by the names of
+libpq; in seconds. By its own choice the system would wait a quarter of an hour."""
 WRITES = "bitext_writes"
 """The option of a connection whose transaction begins as a writer's."""
 
@@ -126,8 +135,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, foreign_keys)
     try:
+        how = {name: value for name, value in PATIENCE.items() if name not in url.query}
         # without an encoding, a server that has none (SQL_ASCII) would send bytes
-        how = {"connect_timeout": 10, "client_encoding": "utf8"}
+        how["client_encoding"] = "utf8"
         return create_engine(url, pool_pre_ping=True, connect_args=how)
     except (ImportError, NoSuchModuleError):
         raise InputError("PostgreSQL needs psycopg: pip install 'bitext[postgres]'") from None
