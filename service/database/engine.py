@@ -21,7 +21,7 @@ from service.settings import Settings
 FILE = "bitext.db"
 BUSY_SECONDS = 20.0
 """How long one who wants to write waits for another's transaction (SQLite)."""
-PATIENCE = {
+PATIENCE: dict[str, int | str] = {
     "connect_timeout": 10,
     "tcp_user_timeout": 20_000,  # milliseconds, and on Linux alone
     "keepalives_idle": 10,
