@@ -22,11 +22,12 @@ from service.access.keys import KeyRing
 from service.access.rates import Rates
 from service.access.storing import all_keys
 from service.access.table import RouteTable
-from service.batching.refusing import Pace, Refusing
+from service.batching.refusing import Refusing
 from service.draining import Door
 from service.observing.jobs import count_jobs
 from service.observing.metrics import Metrics
 from service.observing.requests import HEADER, Observing
+from service.pacing import Pace
 from service.state import State
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -43,10 +44,11 @@ def install(app: FastAPI, state: State, table: RouteTable) -> None:
     metrics = app.state.metrics = _metrics(state)
     keys = KeyRing(lambda: all_keys(state.database)) if settings.keys == "required" else None
     rates = Rates(settings.requests_per_minute, settings.characters_per_minute)
+    pace = Pace()
     # The last one added is the first one passed.
-    app.add_middleware(Refusing, admission=state.models.admission, pace=Pace())
+    app.add_middleware(Refusing, admission=state.models.admission, pace=pace)
     app.add_middleware(Door, draining=state.draining)
-    app.add_middleware(Gate, keys=keys, rates=rates, metrics=metrics)
+    app.add_middleware(Gate, keys=keys, rates=rates, metrics=metrics, pace=pace)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -23,6 +23,7 @@ from service.access.table import DOCUMENT, FILES, Found, RouteTable
 from service.app import create_app
 from service.database.engine import database_of
 from service.openapi import VERSION
+from service.pacing import Pace
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.settings import Settings
 
@@ -278,6 +279,21 @@ def test_a_declaration_can_be_read_off_the_function() -> None:
 
 
 # --- rates
+
+
+def test_refusals_take_their_turn(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Pace] = []
+
+    def wait(pace: Pace) -> float:
+        taken.append(pace)
+        return 0.0
+
+    monkeypatch.setattr(Pace, "wait", wait)
+    with serve(requests_per_minute=1) as client:
+        assert client.post("/align", json=PAIR).status_code == 200
+        assert taken == []
+        assert client.post("/align", json=PAIR).status_code == 429
+        assert len(taken) == 1
 
 
 def test_too_many_requests_are_a_429(serve: Serve) -> None:

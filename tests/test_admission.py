@@ -26,8 +26,8 @@ from service.app import create_app
 from service.batching.admission import FEW, Admission
 from service.batching.cores import available_cores, limit_libraries
 from service.batching.events import Admitted, Done, Event, Events, Refused
-from service.batching.refusing import Pace
 from service.errors import OverloadedError
+from service.pacing import Pace
 from service.routes import TWICE, UNVERSIONED, VERSIONED
 from service.settings import Settings
 

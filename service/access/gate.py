@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import anyio
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,7 @@ from service.access.rates import Rates, Verdict, characters_in, client_of
 from service.errors import DatabaseError, answer_to, problem
 from service.observing.metrics import Metrics
 from service.observing.record import RequestRecord, record_of
+from service.pacing import Pace
 
 
 class _Caller(NamedTuple):
@@ -30,11 +32,14 @@ class Gate:
     :param keys: ``None`` where no key is needed.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing | None, rates: Rates, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyRing | None, rates: Rates, metrics: Metrics, pace: Pace
+    ) -> None:
         self._app = app
         self._keys = keys
         self._rates = rates
         self._metrics = metrics
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +54,7 @@ class Gate:
         refusal = self._too_many(verdict.wait) if verdict.wait > 0 else caller.refusal
         sender = _with(verdict.headers, send)
         if refusal is not None:
+            await anyio.sleep(self._pace.wait())
             answer = problem(
                 scope["path"], refusal.status_code, refusal.detail, headers=refusal.headers
             )
