@@ -26,7 +26,6 @@ _HTML_TAG = re.compile(
     rf"<(/?)({_NAME})((?:\s+[^\s\"'<>/=]+(?:\s*=\s*(?:{_QUOTED}|[^\s\"'=<>`]+))?)*)\s*(/?)>"
 )
 _ATTRIBUTE = re.compile(rf"({_NAME})\s*=\s*(?:{_QUOTED})")
-_ASIDE = re.compile(r"<!--(?:(?!--).)*-->|<\?(?:(?!\?>).)*\?>")  # comments and instructions
 _ENTITY = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 
 
@@ -92,8 +91,13 @@ def parse_plain(line: str) -> Text:
 
     :raises MarkupError: if it has a tag already.
     """
-    if tag := _HTML_TAG.search(line) or _ASIDE.search(line):
+    if tag := _HTML_TAG.search(line):
         raise MarkupError(f"the target has the tag '{tag[0]}' already", tag.start())
+    begins = line.find("<")
+    while begins >= 0:
+        if aside := _aside(line, begins):
+            raise MarkupError(f"the target has the tag '{aside}' already", begins)
+        begins = line.find("<", begins + 1)
     pieces: list[tuple[str, str]] = []
     place = 0
     while place < len(line):
@@ -105,6 +109,24 @@ def parse_plain(line: str) -> Text:
             pieces.append((raw, entities.escape(raw, quote=False)))
         place += len(raw)
     return _text(pieces)
+
+
+def _aside(line: str, place: int) -> str:
+    """The comment or instruction that begins at ``place`` and ends in its line, or nothing.
+
+    Not by a regular expression: where many begin and none ends, that would take seconds.
+    """
+    if line.startswith("<!--", place):
+        end = line.find("--", place + 4)
+        if not line.startswith("-->", end):
+            return ""
+        end += 3
+    elif line.startswith("<?", place):
+        end = line.find("?>", place + 2) + 2
+    else:
+        return ""
+    found = line[place:end] if end > place + 3 else ""
+    return "" if "\n" in found else found
 
 
 def _entity(line: str, place: int) -> str:
@@ -161,9 +183,9 @@ class _Parser:
         return 1
 
     def _take_tag(self, place: int) -> int:
-        if aside := _ASIDE.match(self.line, place):
-            self._add_point(aside[0])
-            return len(aside[0])
+        if aside := _aside(self.line, place):
+            self._add_point(aside)
+            return len(aside)
         match = (_HTML_TAG if self.html else _XML_TAG).match(self.line, place)
         if match is None:
             shown = self.line[place : place + 12]

@@ -6,6 +6,7 @@ probabilities that are shared out over all words. So the sentences are paired fi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,8 @@ class Passage(NamedTuple):
         """Segment a text. Words are those of the whole text, wherever sentences are cut."""
         words = segment(text)
         parts = [(start, end) for start, end in sentences(text)]
-        counts = [sum(start <= word.start < end for word in words) for start, end in parts]
+        starts = [word.start for word in words]  # in order
+        counts = [bisect_left(starts, end) - bisect_left(starts, start) for start, end in parts]
         kept = [(count, text[s:e]) for count, (s, e) in zip(counts, parts, strict=True) if count]
         return cls(words, [count for count, _ in kept], [part for _, part in kept])
 

@@ -18,7 +18,7 @@ class ZstdReader(io.RawIOBase):
     """
 
     # A block of 4 bytes may stand for 128 KiB, so this bounds what one step can decompress to.
-    CHUNK = 4096
+    CHUNK = 256
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

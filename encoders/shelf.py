@@ -31,6 +31,8 @@ class Shelf:
 
     def __init__(self, *, memory_limit: int | None = None) -> None:
         self.memory_limit = memory_limit
+        self.let_go: list[Callable[[Sized], None]] = []
+        """Called with each model that made room for another: whoever holds it may let it go too."""
         self._held: dict[Hashable, Sized] = {}
         self._loading: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -76,10 +78,15 @@ class Shelf:
             raise TooLargeError(
                 f"model '{name}' takes {model.bytes} bytes, more than the limit of {limit}"
             )
+        gone = []
         with self._lock:
             taken = model.bytes + sum(held.bytes for held in self._held.values())
             for old in list(self._held):
                 if limit is None or taken <= limit:
                     break
-                taken -= self._held.pop(old).bytes
+                gone.append(self._held.pop(old))
+                taken -= gone[-1].bytes
             self._held[key] = model
+        for listener in self.let_go:
+            for one in gone:
+                listener(one)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from bitext.errors import (
@@ -188,7 +188,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BitextError, _bitext_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _database_error)
+    for kind in (OperationalError, InterfaceError, TimeoutError):
+        app.add_exception_handler(kind, _database_error)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -262,7 +263,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     """The database went away, or somebody has held it for too long; a client may try again."""
-    logger.error("the database failed: %s", error)
+    cause = getattr(error, "orig", None) or error
+    logger.error("the database failed: %s", str(cause).partition("\n")[0])
     return await _bitext_error(request, DatabaseError("the database does not answer; try again"))
 
 

@@ -98,7 +98,7 @@ class Indexes:
                 index = self.get(name)
                 _check_same(index, name, encoder, layer, pooling, centring)
                 return index, False
-            self._check_room()
+            self.check_room()
             make_folder(self.folder)
             with self.named(name):
                 TextIndex.create(path, encoder, layer=layer, pooling=pooling, centring=centring)
@@ -173,7 +173,7 @@ class Indexes:
         path = self.check_changeable(name)
         is_there = _stamp(path) is not None
         if not is_there:
-            self._check_room()
+            self.check_room()
         make_folder(self.folder)
         with self.named(name):
             index = TextIndex.restore(snapshot, path, overwrite=is_there)
@@ -212,7 +212,8 @@ class Indexes:
             f"{self._max_sentences} (BITEXT_MAX_INDEX_SENTENCES)"
         )
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """:raises TooLargeError: if there are as many indexes as there may be."""
         if len(self.names()) >= self._max_indexes:
             raise TooLargeError(
                 f"there are {self._max_indexes} indexes, as many as there may be "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitext.errors import InputError, TooLargeError
+from service.errors import SHOWN
 from service.schemas.align import Pair
 from service.schemas.mining import MineRequest
 from service.schemas.search import SearchRequest
@@ -12,8 +13,31 @@ from service.schemas.sentences import NewSentence
 from service.settings import Settings
 from service.sources import PREFIX
 
+LISTS = (
+    "max_pairs", "max_words", "max_spans", "max_queries", "max_texts", "max_inputs",
+    "max_mine_sentences", "max_sentences", "max_page",
+)  # fmt: skip
+"""Settings that say how long a list may be."""
 PAGE = 100
 """Sentences on a page whose size was not asked for."""
+
+
+def check_lists(body: object, settings: Settings) -> None:
+    """Before the fields of a body are read one by one, which of very many would take seconds.
+
+    How many are right, whoever reads the field knows.
+
+    :raises TooLargeError: if a list is longer than any may be.
+    """
+    if not isinstance(body, dict):
+        return
+    most = max(getattr(settings, name) for name in LISTS)
+    for name, value in body.items():
+        if isinstance(value, list) and len(value) > most:
+            raise TooLargeError(
+                f"field '{name[:SHOWN]}': {len(value)} items, more than the {most} that any list "
+                "may have here"
+            )
 
 
 def check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:

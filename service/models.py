@@ -87,6 +87,14 @@ class Models:
             old.gatherer.close()
         return new.encoder
 
+    def _let_go(self, model: object) -> None:
+        """The shelf has let a model go, to make room: let go of it here, too."""
+        with self._lock:
+            names = [name for name, shared in self._shared.items() if shared.own is model]
+            gone = [self._shared.pop(name) for name in names]
+        for one in gone:
+            one.gatherer.close()
+
     def release(self, name: str) -> bool:
         """Let go of the model ``name``; whether it was in memory.
 
@@ -158,4 +166,7 @@ class Models:
 
                 limit = self._settings.max_model_bytes
                 self._registry = ModelRegistry(memory_limit=limit) if limit else default_registry()
+            shelf = self._registry.shelf
+            if shelf.memory_limit is not None and self._let_go not in shelf.let_go:
+                shelf.let_go.append(self._let_go)
         return self._registry

@@ -10,9 +10,11 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from bitext.errors import UnknownNameError, choose_from
+from bitext.errors import BitextError, UnknownNameError, choose_from
 from service.errors import SHOWN
+from service.limits import check_lists
 
 
 class JsonRequest(Request):
@@ -22,9 +24,11 @@ class JsonRequest(Request):
         """The body.
 
         :raises HTTPException: with 400, if it is JSON that we do not take.
+        :raises TooLargeError: if it has a list that is longer than any may be.
         """
         if not hasattr(self, "_json"):
             self._json = _read(await self.body())
+            check_lists(self._json, self.app.state.service.settings)
         return self._json
 
 
@@ -39,7 +43,13 @@ class StrictRoute(APIRoute):
         async def handle(request: Request) -> Response:
             if queries:  # one that takes none has no 422 to answer with
                 _check_query(request, queries)
-            return await answer(JsonRequest(request.scope, request.receive))
+            try:
+                return await answer(JsonRequest(request.scope, request.receive))
+            except StarletteHTTPException as error:
+                if isinstance(error.__cause__, BitextError):
+                    # FastAPI makes a 400 of whatever is raised while a body is read.
+                    raise error.__cause__ from None
+                raise
 
         return handle
 

@@ -6,14 +6,20 @@ import errno
 import hashlib
 import os
 import secrets
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import HTTPException
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
 from bitext.errors import InputError, MismatchError, TooLargeError
@@ -27,8 +33,13 @@ from service.jobs.work import link_name
 from service.settings import Settings
 from service.unpacking import PACKED, unpacked_bytes
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PIECE = 1 << 20
 """Bytes that are written at once."""
+FEW = 4
+"""Threads that write and unpack what comes."""
 LEFT = ".part"
 """How names of files end that are not whole."""
 OLD = 24 * 3600.0
@@ -44,6 +55,8 @@ class Uploads:
         self._most = settings.max_upload_bytes
         self._most_of_all = settings.max_uploads_bytes
         self._coming = 0  # bytes of uploads that are being received
+        self._few = anyio.CapacityLimiter(FEW)
+        self._keeping = threading.Lock()
 
     async def receive(self, stream: AsyncIterator[bytes], name: str) -> UploadRow:
         """Write what comes to a file of its own.
@@ -51,24 +64,27 @@ class Uploads:
         :raises TooLargeError: if it is more than may come, as soon as it is.
         :raises InputError: if nothing comes, or what comes is not packed as its name says.
         """
-        kept = await anyio.to_thread.run_sync(self._total)
+        kept = await self._aside(self._kept)
         id = secrets.token_hex(8)
         part = _Part(self._folder / f".{id}{LEFT}")
         pending: list[bytes] = []
-        counted = 0
+        counted = waiting = 0
         try:
             async for piece in stream:
                 counted += len(piece)
                 self._coming += len(piece)
                 self._check(counted, kept)
                 pending.append(piece)
-                if sum(map(len, pending)) >= PIECE:
-                    await anyio.to_thread.run_sync(part.write, b"".join(pending))
+                waiting += len(piece)
+                if waiting >= PIECE:
+                    await self._aside(part.write, b"".join(pending))
                     pending.clear()
-            await anyio.to_thread.run_sync(part.write, b"".join(pending))
+                    waiting = 0
+            await self._aside(part.write, b"".join(pending))
             if not counted:
                 raise InputError("the upload is empty")
-            return await anyio.to_thread.run_sync(self._keep, id, name, part)
+            await self._aside(self._check_packed, name, part)
+            return await self._aside(self._keep, id, name, part)
         except ClientDisconnect:
             raise HTTPException(400, "the upload ended before it was whole") from None
         except OSError as error:
@@ -128,10 +144,14 @@ class Uploads:
 
     # ---
 
-    def _total(self) -> int:
+    async def _aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a thread, of which uploads have a few of their own."""
+        return await anyio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._few)
+
+    def _kept(self) -> int:
         make_folder(self._folder)
         with self._database.read() as session:
-            return int(session.scalar(select(func.coalesce(func.sum(UploadRow.bytes), 0))) or 0)
+            return _total(session)
 
     def _check(self, counted: int, kept: int) -> None:
         if counted > self._most:
@@ -139,20 +159,33 @@ class Uploads:
                 f"the upload has more than the {self._most} bytes that one may have "
                 "(BITEXT_MAX_UPLOAD_BYTES)"
             )
-        if kept + self._coming > self._most_of_all:
+        self._check_all(kept + self._coming)
+
+    def _check_all(self, bytes: int) -> None:
+        if bytes > self._most_of_all:
             raise TooLargeError(
                 f"all uploads together may have {self._most_of_all} bytes "
                 "(BITEXT_MAX_UPLOADS_BYTES); remove some"
             )
 
     def _keep(self, id: str, name: str, part: _Part) -> UploadRow:
-        self._check_packed(name, part)
-        part.finish(self._folder / id)
         row = UploadRow(
             id=id, name=name, bytes=part.bytes, sha256=part.digest.hexdigest(), created=now()
         )
-        with self._database.write() as session:
-            session.add(row)
+        part.sync()
+        target = self._folder / id
+        try:
+            with self._keeping, self._database.write() as session:
+                # Others may have been kept since this one began.
+                self._check_all(_total(session) + part.bytes)
+                session.add(row)
+                session.flush()
+                part.rename(target)
+        except SQLAlchemyError:
+            with suppress(SQLAlchemyError):  # else tidy will see to it
+                if self.find(id) is None:
+                    target.unlink(missing_ok=True)
+            raise
         return row
 
     def _check_packed(self, name: str, part: _Part) -> None:
@@ -162,6 +195,10 @@ class Uploads:
                 f"the upload holds more, unpacked, than the {self._most} bytes that one may have "
                 "(BITEXT_MAX_UPLOAD_BYTES)"
             )
+
+
+def _total(session: Session) -> int:
+    return int(session.scalar(select(func.coalesce(func.sum(UploadRow.bytes), 0))) or 0)
 
 
 class _Part:
@@ -182,9 +219,12 @@ class _Part:
         while view:
             view = view[os.write(self._file, view) :]
 
-    def finish(self, target: Path) -> None:
-        """Give it its name, once it is on the disk."""
+    def sync(self) -> None:
+        """Return once it is on the disk."""
         os.fsync(self._file)
+
+    def rename(self, target: Path) -> None:
+        """Give it its name."""
         self.path.rename(target)
         sync_folder(target.parent)
 

@@ -440,3 +440,39 @@ def test_answers_are_kept_by_nobody_and_files_are_asked_for_again(serve: Serve) 
         assert client.get("/nope").headers["cache-control"] == "no-store"
         for path in ("/", "/web/app.js", "/swagger/swagger-ui.css"):
             assert client.get(path).headers["cache-control"] == "no-cache", path
+
+
+# --- pages of other sites
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_ours"),
+    [
+        ({}, True),  # a program
+        ({"origin": "http://localhost"}, True),
+        ({"origin": "http://LOCALHOST"}, True),
+        ({"origin": "https://localhost", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "https://proxy.example", "sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),  # from the address bar
+        ({"origin": "https://friend.example", "sec-fetch-site": "cross-site"}, True),
+        ({"origin": "http://evil.example"}, False),
+        ({"origin": "http://localhost:9999"}, False),
+        ({"origin": "http://localhost", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://localhost:9999", "sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "http://["}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [("post", "/v1/models/x/unload"), ("delete", "/v1/indexes/x")]
+)
+def test_no_page_of_another_site_changes_anything(
+    serve: Serve, method: str, path: str, headers: dict[str, str], is_ours: bool
+) -> None:
+    with serve(cors_origins=("https://friend.example",)) as client:
+        answer = client.request(method, path, headers=headers)
+        assert (answer.status_code != 403) == is_ours
+        if not is_ours:
+            assert "may not change anything here; see BITEXT_CORS_ORIGINS" in answer.text
+        assert client.get("/health", headers=headers).status_code == 200

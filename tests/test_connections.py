@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from service.access import connections
 from service.access.connections import SPARE, possible, protocol
 from service.app import create_app
 from service.settings import Settings
@@ -176,6 +177,17 @@ def test_what_comes_after_the_answer_is_not_read_for_ever(address: tuple[str, in
                 break
         else:
             pytest.fail("the connection is still open")
+
+
+def test_what_comes_late_is_counted_anew_for_each_answer(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LINGERING", 1000)
+    with connected(address) as client:
+        for _ in range(4):  # of a body of 600 bytes each
+            client.sendall(HEAD.replace(b"json", b"x") + b"Content-Length: 600\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 415 ")
+            client.sendall(b" " * 600)
 
 
 @pytest.mark.parametrize(

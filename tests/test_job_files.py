@@ -14,6 +14,7 @@ from bitext.progress import report_progress
 from service.errors import UnknownJobError
 from service.jobs import looking
 from service.jobs.looking import (
+    Series,
     artefacts,
     find_artefact,
     last_line,
@@ -113,6 +114,25 @@ def test_measurements_are_lines_that_are_whole(tmp_path: Path) -> None:
     run.mkdir(parents=True)
     (run / "log.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
     assert read_measurements(tmp_path) == [{"step": 1, "loss": 2.5}]
+
+
+def test_measurements_are_read_on(tmp_path: Path) -> None:
+    series = Series(tmp_path)
+    assert series.after(0) == ([], 0)
+    path = tmp_path / "out/run/log.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"step": 1}\n{"st')
+    assert series.after(0) == ([{"step": 1}], 1)
+    with path.open("a") as file:
+        file.write('ep": 2}\n{"step": 3}\n')
+    assert series.after(1) == ([{"step": 2}, {"step": 3}], 3)
+    assert series.after(3) == ([], 3)
+    assert Series(tmp_path).after(2) == ([{"step": 3}], 3)  # of who was cut off
+    path.write_text('{"step": 1}\n')  # an attempt that goes on from a checkpoint
+    assert series.after(3) == ([], 1)
+    with path.open("a") as file:
+        file.write('{"step": 2}\n')
+    assert series.after(1) == ([{"step": 2}], 2)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bitext.errors import BitextError
+from bitext.errors import BitextError, TooLargeError
 from service.database.tables import now
 from service.jobs.kinds import Plan, plan
 from service.jobs.kinds.fields import options
+from service.jobs.placing import place
 from service.jobs.tables import UploadRow
 from service.jobs.work import Work
 from service.settings import Settings
@@ -142,17 +143,40 @@ def test_the_command_of_an_adaptation(settings: Settings, tmp_path: Path) -> Non
     assert "model" not in recipe
 
 
+def test_settings_have_a_largest_size(settings: Settings) -> None:
+    data = {**TRAIN["data"], "corpora": [1] * 40_000}
+    with pytest.raises(TooLargeError, match="field 'settings': 12[0-9]{4} characters as JSON"):
+        planned(settings, "train", {**TRAIN, "data": data})
+
+
 def test_the_commands_of_an_index(settings: Settings, tmp_path: Path) -> None:
     given = {"index": "mine", "file": "input:de.txt", "language": "de"}
-    build, place = planned(settings, "index", given, folder=tmp_path / ID).steps
+    build, last = planned(settings, "index", given, folder=tmp_path / ID).steps
     assert {"--overwrite", "--language=de", "--limit=10"} < set(build)
-    assert place[1:] == [str(tmp_path / ID / "built"), str(settings.indexes / "mine")]
+    assert last[1:] == [str(tmp_path / ID / "built"), str(settings.indexes / "mine"), "100"]
     (settings.indexes / "mine").mkdir(parents=True)
     (settings.indexes / "mine" / "manifest.json").touch()
     (add,) = planned(settings, "index", {**given, "mode": "add"}, folder=tmp_path / ID).steps
     assert {"--add", f"--once=job {ID}", f"--output={settings.indexes}/mine"} < set(add)
     with pytest.raises(BitextError, match="there is an index 'mine'; say mode 'add'"):
         planned(settings, "index", given)
+    full = settings.model_copy(update={"max_indexes": 1})
+    with pytest.raises(BitextError, match=r"there are 1 indexes, .* \(BITEXT_MAX_INDEXES\)"):
+        planned(full, "index", {**given, "index": "other"})
+
+
+def test_an_index_is_placed_where_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("built", "indexes/one"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "manifest.json").touch()
+    two = tmp_path / "indexes/two"
+    assert place(tmp_path / "built", two, 1) == 2
+    assert "BITEXT_MAX_INDEXES" in capsys.readouterr().err
+    assert place(tmp_path / "built", two, 2) == 0
+    assert (two / "manifest.json").is_file()
+    assert place(tmp_path / "built", two, 1) == 0  # it has been done
 
 
 @pytest.mark.parametrize(

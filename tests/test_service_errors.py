@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.testclient import TestClient
 
 import bitext.errors
 import service.errors
 from bitext.errors import BitextError, BusyError
 from encoders.registry import ModelRegistry
+from service import limits
+from service.access import guard
 from service.access.guard import HEADERS, known_hosts
 from service.app import create_app
 from service.errors import KINDS, kind_of
 from service.settings import Settings
+from service.uploads import Uploads
 
 LIMIT = 2000
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -364,3 +369,56 @@ def test_who_meets_another_writer_is_told_to_come_again(client: TestClient) -> N
     assert document["type"] == "/problems/busy"
     assert document["detail"] == "index x is being written"
     assert response.headers["retry-after"] == "1"
+
+
+def test_bodies_of_all_requests_together_have_a_limit(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"source": "a", "target": "b"})
+    monkeypatch.setattr(guard, "MANY", 0)
+    refused = problem(client.post("/align", content=body, headers=JSON), 429)
+    assert refused["detail"].startswith(f"{len(body)} bytes of requests are being received")
+    monkeypatch.setattr(guard, "MANY", 1)
+    for _ in range(3):  # what was answered is let go
+        assert client.post("/align", content=body, headers=JSON).status_code == 200
+
+
+def test_a_list_of_very_many_is_refused_before_each_is_looked_at(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LISTS", ("max_pairs", "max_texts"))
+    refused = problem(client.post("/align", json={"pairs": [0] * 257}), 413)
+    assert refused["detail"] == (
+        "field 'pairs': 257 items, more than the 256 that any list may have here"
+    )
+    problem(client.post("/align", json={"pairs": [0] * 256}), 422)
+
+
+def test_no_list_may_be_longer_than_the_longest_may_be() -> None:
+    numbers = {"max_body_bytes", "max_characters", "max_cells", "max_detail_cells", "max_beams"}
+    numbers |= {"max_k", "max_queue", "max_queue_bytes", "max_connections", "max_model_bytes"}
+    numbers |= {"max_crashes", "max_jobs", "max_upload_bytes", "max_uploads_bytes"}
+    numbers |= {"max_indexes", "max_index_sentences", "max_snapshots"}
+    known = {name for name in Settings.model_fields if name.startswith("max_")}
+    assert known == numbers | set(limits.LISTS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("SELECT 'secret'", {"name": "secret"}, ValueError("gone\nsecret")),
+        InterfaceError("SELECT 'secret'", {"name": "secret"}, ValueError("gone\nsecret")),
+        TimeoutError("gone"),
+    ],
+)
+def test_a_database_that_fails_is_a_503_and_the_log_has_no_texts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:  # fmt: skip
+    def fail(self: Uploads) -> None:
+        raise error
+
+    monkeypatch.setattr(Uploads, "all", fail)
+    assert problem(client.get("/v1/uploads"), 503)["type"] == "/problems/no-database"
+    assert "the database failed: gone" in caplog.text
+    assert "secret" not in caplog.text

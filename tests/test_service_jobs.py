@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -9,7 +10,7 @@ import json
 import socket
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,23 @@ import torch
 import uvicorn
 import zstandard
 from conftest import Serve
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, SessionTransaction
 from starlette.testclient import TestClient
 from test_service_errors import problem
 
 import bitext
+from bitext.errors import TooLargeError
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.database.engine import Database, url_of
-from service.jobs.following import Place
+from service.jobs.following import Place, follow
 from service.jobs.kinds import plan
 from service.jobs.queueing import Claim, Queue
 from service.jobs.tables import UploadRow
 from service.jobs.work import Work
 from service.settings import Settings
+from service.uploads import Uploads
 
 MOST = 100_000
 MINE: dict[str, Any] = {
@@ -281,6 +286,22 @@ def test_a_wrong_page_is_refused(client: TestClient, query: str) -> None:
 # --- following
 
 
+def test_who_may_no_longer_follow_is_let_go(client: TestClient, settings: Settings) -> None:
+    id = submit(client)["id"]  # which no worker takes, so that the stream has no end
+    jobs = client.app.state.service.jobs  # type: ignore[attr-defined]
+    answers = iter([True, False])
+
+    async def may_stay() -> bool:
+        return next(answers)
+
+    async def follow_it() -> list[bytes]:
+        return [piece async for piece in follow(jobs, id, Place(), may_stay)]
+
+    first, second = asyncio.run(follow_it())
+    assert first == b"retry: 2000\n\n"
+    assert b"event: job" in second
+
+
 def events(client: TestClient, id: str, last: str | None = None) -> list[tuple[str, Any, str]]:
     """Name, data and id of every event until the stream ends."""
     headers = {} if last is None else {"Last-Event-ID": last}
@@ -426,6 +447,44 @@ def test_no_foreign_page_uploads(
 ) -> None:
     headers = {"Content-Type": kind, **({} if origin is None else {"Origin": origin})}
     assert client.post("/v1/uploads", content=b"x", headers=headers).status_code == status
+
+
+def test_an_upload_that_cannot_be_kept_leaves_nothing(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("INSERT", {}, ValueError("locked"))
+
+    assert client.post("/v1/uploads", content=b"x").status_code == 201
+    with monkeypatch.context() as there:
+        there.setattr(Session, "commit", fail)
+        there.setattr(SessionTransaction, "commit", fail)
+        problem(client.post("/v1/uploads", content=b"y"), 503)
+    assert len(list(settings.uploads.iterdir())) == 1
+    assert len(client.get("/v1/uploads").json()["uploads"]) == 1
+
+
+def test_uploads_that_come_at_the_same_time_keep_to_the_limit(settings: Settings) -> None:
+    uploads = Uploads(settings, Database(url_of(settings)))
+
+    async def piecewise(going: asyncio.Event) -> AsyncIterator[bytes]:
+        yield b"x"
+        await going.wait()
+        yield b"x" * (MOST - 1)
+
+    async def together() -> list[Any]:
+        going = [asyncio.Event() for _ in range(4)]
+        coming = [asyncio.create_task(uploads.receive(piecewise(one), "x")) for one in going]
+        await asyncio.sleep(0.1)
+        found: list[Any] = []
+        for one, task in zip(going, coming, strict=True):  # one after the other
+            one.set()
+            found += await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    found = asyncio.run(together())
+    assert [type(one) for one in found] == [UploadRow, UploadRow, TooLargeError, TooLargeError]
+    assert len(list(settings.uploads.iterdir())) == 2
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(

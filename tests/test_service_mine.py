@@ -153,11 +153,12 @@ def test_the_command_gives_the_same(
     command = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = mine(client, source=source, target=target, **options)["matches"]
     assert found
-    assert [(pair["source"], pair["target"]) for pair in found] == [
-        (pair["source_id"], pair["target_id"]) for pair in command
-    ]
-    scores = [pair["score"] for pair in found]
-    assert scores == pytest.approx([pair["score"] for pair in command], abs=2e-6)
+    # Many are much alike: in what order those of nearly one score come, rounding decides.
+    scores = {(pair["source"], pair["target"]): pair["score"] for pair in found}
+    of_command = {(pair["source_id"], pair["target_id"]): pair["score"] for pair in command}
+    assert scores == pytest.approx(of_command, abs=2e-6)
+    if "score_only" not in options:
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from conftest import Serve, wait_for_ready
 from starlette.testclient import TestClient
@@ -15,6 +18,7 @@ from bitext import __version__
 from encoders.registry import ModelRegistry
 from nmt.translation.translator import TranslationModel
 from service.app import create_app
+from service.models import Models
 from service.settings import Settings
 
 
@@ -146,3 +150,22 @@ def test_what_is_no_name_is_refused_as_the_document_says(serve: Serve) -> None:
                 status = client.post(f"/v1/models/{name}/{verb}").status_code
                 assert 400 <= status < 500
                 assert str(status) in told
+
+
+def test_a_model_that_makes_room_is_let_go(tiny_model: Path, tmp_path: Path) -> None:
+    other = str(shutil.copytree(tiny_model, tmp_path / "other"))
+    size = ModelRegistry().encoder(str(tiny_model)).bytes
+    models = Models(
+        Settings(model=str(tiny_model), models=(other,), max_model_bytes=size + size // 2)
+    )
+    first = models.encoder()
+    before = first.sentences(["a cat sleeps"])
+    own = weakref.ref(models._shared[str(tiny_model)].own)
+    (thread,) = models._shared[str(tiny_model)].gatherer._threads
+    models.encoder(other)
+    assert list(models._shared) == [other]
+    assert not thread.is_alive()
+    assert np.allclose(first.sentences(["a cat sleeps"]), before, atol=1e-6)  # who has it still
+    del first
+    gc.collect()
+    assert own() is None

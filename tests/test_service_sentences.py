@@ -208,7 +208,7 @@ def test_a_filter_means_the_same_everywhere(
         ({"metadata": {"year": "\0"}}, "field 'filter': metadata 'year' holds a NUL"),
         (
             {"metadata": {f"a{n}": n for n in range(51)}},
-            "field 'filter': a filter may have 50 conditions",
+            "field 'filter.metadata': a filter may have 50 conditions, got 51",
         ),
     ],
 )
@@ -497,3 +497,8 @@ def test_many_clients_write_and_read_at_once(client: TestClient) -> None:
     assert [one["metadata"] for one in page["sentences"]] == [{"turn": 3}] * 5
     assert answer(client, path)["count"] == 6
     client.delete(path)
+
+
+def test_an_address_may_name_so_many_languages(client: TestClient) -> None:
+    at = "/v1/indexes/mine/sentences?" + "&".join(["language=de"] * 501)
+    assert "field 'language'" in detail(client.get(at), 422)

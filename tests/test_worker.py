@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from sqlalchemy.exc import OperationalError
 
 from service.database.engine import Database, database_of
 from service.jobs import running
@@ -215,6 +216,41 @@ def test_a_process_that_is_killed_again_and_again_fails(
     failed = done(few, database, queue, id)
     assert (failed.state, failed.attempts) == ("failed", 2)
     assert failed.error == "its process was killed by signal 9, 2 times (BITEXT_MAX_CRASHES)"
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "crashes", "runs"),
+    [
+        ("raise SystemExit('bitext: no')", "failed", 0, "1"),
+        ("import os; os.kill(os.getpid(), 9)", "failed", 2, "11"),  # tried again, and once
+    ],
+    ids=["fails", "is-killed"],
+)
+def test_a_command_is_not_run_again_because_the_database_fails(
+    settings: Settings, database: Database, queue: Queue, commands: list[Command],
+    monkeypatch: pytest.MonkeyPatch, program: str, state: str, crashes: int, runs: str,
+) -> None:  # fmt: skip
+    id = queue.submit("mine", {}).id
+    said = f"open('said', 'a').write('1')\n{program}"
+    commands.append(module(settings, id, "once", said))
+    for name in ("end", "release"):
+        monkeypatch.setattr(Queue, name, fails_once(getattr(Queue, name)))
+    few = settings.model_copy(update={"max_crashes": 2})
+    job = done(few, database, queue, id)
+    assert (job.state, job.crashes) == (state, crashes)
+    assert text(settings.jobs / id / "said") == runs
+
+
+def fails_once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``method`` of a database that is away when it is called first."""
+    left = iter([OperationalError("UPDATE", {}, ValueError("away"))])
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for error in left:
+            raise error
+        return method(*args, **kwargs)
+
+    return call
 
 
 @pytest.mark.parametrize("program", [LOOP, PATIENT], ids=["heeds", "does-not"])

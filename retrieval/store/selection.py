@@ -20,6 +20,8 @@ from retrieval.vectors.language_names import check_language
 MAX_CHOICES = 500
 """Values or languages that one condition may name; SQLite bounds the parameters of a statement."""
 
+MAX_CONDITIONS = 50
+
 _NUMBERS = ("integer", "real")
 _SPOKEN = re.compile(r"([^=<>!]+)(!=|>=|<=|=)(.*)", re.DOTALL)
 
@@ -76,8 +78,7 @@ class Filter:
         for language in self.languages or ():
             check_language(language)
         _check_choices("a filter", self.languages or ())
-        if len(self.must) + len(self.must_not) > MAX_CHOICES // 10:
-            raise InputError(f"a filter may have {MAX_CHOICES // 10} conditions")
+        check_conditions(len(self.must) + len(self.must_not))
 
     def clause(
         self, language: ColumnElement[str], metadata: ColumnElement[str | None]
@@ -89,6 +90,12 @@ class Filter:
         parts += [condition.clause(metadata) for condition in self.must]
         parts += [not_(condition.clause(metadata)) for condition in self.must_not]
         return and_(*parts)
+
+
+def check_conditions(count: int) -> None:
+    """:raises InputError: if a filter may not have so many conditions."""
+    if count > MAX_CONDITIONS:
+        raise InputError(f"a filter may have {MAX_CONDITIONS} conditions, got {count}")
 
 
 def parse_filter(conditions: Sequence[str], languages: Sequence[str] = ()) -> Filter | None:

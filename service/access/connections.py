@@ -84,7 +84,9 @@ def protocol(seconds: float, most: int, refused: Callable[[], None]) -> type[H11
                 self._lingering += len(data)
                 if self._lingering > LINGERING:
                     self.transport.abort()
-            elif self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+                return
+            self._lingering = 0
+            if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
                 self._wait()
             else:
                 self._stop_waiting()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -81,6 +82,7 @@ class Gate:
             reason = "the key is not one of this service, or was revoked"
             return _Caller(address, _unauthorised(reason, ', error="invalid_token"'))
         record.key = key.id
+        record.may_stay = partial(self._keys.has, key.id)
         return _Caller(f"key {key.id}", _refusal(key, record, scope["path"]))
 
     def _too_many(self, wait: float) -> HTTPException:

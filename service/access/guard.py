@@ -3,8 +3,10 @@
 A service on a person's own machine can be reached by any page that person's browser shows. Such a
 page may not read our answers (there are no CORS headers) and may not send JSON, but it can give its
 own name the address 127.0.0.1 (DNS rebinding) and be taken for ours: so the name that a request
-calls us by must be one we know. Whether the service lives and is ready it tells by any name: those
-who look after containers call it by addresses that nobody knows beforehand.
+calls us by must be one we know. And it may send what has no body, or is no JSON, without asking: so
+what is to change something must not come from a page of another site. Whether the service lives and
+is ready it tells by any name: those who look after containers call it by addresses that nobody
+knows beforehand.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import anyio
 from fastapi import HTTPException
@@ -19,7 +23,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.table import FILES
-from service.errors import bug, problem
+from service.errors import OverloadedError, bug, problem
 from service.observing.record import record_of
 from service.settings import Settings
 
@@ -27,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 BY_ANY_NAME = frozenset({"/health", "/ready"})
 """Paths of what tells nothing that a stranger may not know."""
+MANY = 64
+"""Bodies of the largest size that may be held at the same time, in as many requests as they be."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "Content-Security-Policy": (
@@ -49,6 +57,14 @@ ONLY_ENCRYPTED = "max-age=31536000"
 """For a year; said over HTTPS only, where a proxy that is trusted says that it speaks it."""
 
 
+@dataclass(slots=True)
+class _Body:
+    """What has come of one, and is held until the request is answered."""
+
+    held: int = 0
+    """Bytes."""
+
+
 class Guard:
     """ASGI middleware: checks the Host, takes JSON only, no more of it and no slower than may be,
     and sets HEADERS."""
@@ -56,8 +72,10 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._hosts = known_hosts(settings)
+        self._origins = frozenset(settings.cors_origins)
         self._max_body = settings.max_body_bytes
         self._seconds = settings.body_seconds
+        self._held = 0  # bytes of the bodies of all requests that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,22 +98,46 @@ class Guard:
             headers = Headers(scope=scope)
             if scope["path"] not in BY_ANY_NAME:
                 self._check_name(headers.get("host", ""))
+            if scope["method"] not in SAFE:
+                self._check_page(headers)
             self._check(headers, streams, is_read)
         except HTTPException as error:
             answer = problem(scope["path"], error.status_code, error.detail, headers=error.headers)
             await answer(scope, receive, send_with_headers)
             return
+        coming = _Body()
         try:
-            await self._app(scope, self._limited(receive, streams), send_with_headers)
+            limited = self._limited(receive, streams, coming)
+            await self._app(scope, limited, send_with_headers)
         except Exception:
             if not began:  # Starlette's own answer would be without these headers
                 await bug(scope["path"])(scope, receive, send_with_headers)
             raise
+        finally:
+            self._held -= coming.held
 
     def _check_name(self, host: str) -> None:
         if self._hosts is not None and _without_port(host) not in self._hosts:
             raise HTTPException(
                 421, f"this service does not go by the name '{host}'; see BITEXT_ALLOWED_HOSTS"
+            )
+
+    def _check_page(self, headers: Headers) -> None:
+        """Refuse what a page of another site has a browser send.
+
+        Browsers say of what page it is: the newer ones by Sec-Fetch-Site, where we are reached by
+        HTTPS or at this machine, and all of them by Origin. Programs say neither.
+        """
+        origin = headers.get("origin")
+        site = headers.get("sec-fetch-site")
+        if site is None:
+            is_ours = origin is None or _host_of(origin) == headers.get("host", "").lower()
+        else:
+            is_ours = site in ("same-origin", "none")
+        if not is_ours and "*" not in self._origins and origin not in self._origins:
+            whose = f"of {origin}" if origin else "of another site"
+            raise HTTPException(
+                403, f"a page {whose} may not change anything here; see BITEXT_CORS_ORIGINS"
             )
 
     def _check(self, headers: Headers, streams: bool, is_read: bool) -> None:
@@ -113,16 +155,16 @@ class Guard:
             came = f"got '{sent}'" if sent else "got none"
             raise HTTPException(415, f"send Content-Type: application/json; {came}")
 
-    def _limited(self, receive: Receive, streams: bool) -> Receive:
-        """``receive``, ending in a 413 as soon as more than the limit has come, stated or not, and
-        in a 408 when what was to come does not: the whole body, or of an upload the next piece."""
-        taken = 0
+    def _limited(self, receive: Receive, streams: bool, coming: _Body) -> Receive:
+        """``receive``, ending in a 413 as soon as more than the limit has come, stated or not, in
+        a 429 when the bodies of all requests are too much together, and in a 408 when what was to
+        come does not: the whole body, or of an upload the next piece."""
         start = b""
         whole = False
         until = anyio.current_time() + self._seconds
 
         async def limited() -> Message:
-            nonlocal taken, whole, start
+            nonlocal whole, start
             if whole:  # what may still come is that the client hangs up
                 return await receive()
             left = self._seconds if streams else until - anyio.current_time()
@@ -132,10 +174,19 @@ class Guard:
                 raise self._too_slow()
             whole = not message.get("more_body", False)
             body = message.get("body", b"")
-            taken += len(body)
-            if taken > self._max_body and not streams:
+            if streams:
+                return message
+            coming.held += len(body)
+            self._held += len(body)
+            if coming.held > self._max_body:
                 raise self._too_large()
-            if len(start) < 4 and not streams:
+            if self._held > MANY * self._max_body:
+                raise OverloadedError(
+                    f"{self._held} bytes of requests are being received or worked on; "
+                    "try again in 1 seconds",
+                    retry_after=1,
+                )
+            if len(start) < 4:
                 start += body[: 4 - len(start)]
                 _check_coding(start, whole)
             return message
@@ -203,6 +254,14 @@ def _check_coding(start: bytes, whole: bool) -> None:
     """Python reads JSON in UTF-16 and UTF-32 too, which its first four bytes tell; we do not."""
     if (len(start) == 4 or whole) and not json.detect_encoding(start).startswith("utf-8"):
         raise HTTPException(400)  # errors.py has the sentence
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin, as a Host header has them."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _without_port(host: str) -> str:

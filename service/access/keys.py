@@ -59,6 +59,7 @@ class KeyRing:
         self._load = load
         self._clock = clock
         self._lock = anyio.Lock()
+        self._own = anyio.CapacityLimiter(2)  # threads; others may have all there are for all
         self._keys: Mapping[str, Key] = {}
         self._read = float("-inf")
         self._tried = float("-inf")
@@ -78,6 +79,14 @@ class KeyRing:
         is_same = hmac.compare_digest(NOBODY if key is None else key.digest, spelt.digest)
         return key if is_same else None
 
+    async def has(self, id: str) -> bool:
+        """Whether a key that was found is still good.
+
+        :raises DatabaseError: if the database has not answered for a minute.
+        """
+        await self._refresh(FRESH)
+        return id in self._keys
+
     async def _refresh(self, older: float) -> None:
         """Read the keys again if they were read longer ago than ``older`` seconds.
 
@@ -96,7 +105,9 @@ class KeyRing:
         self._tried = self._clock()
         try:
             with anyio.fail_after(PATIENCE):
-                keys = await anyio.to_thread.run_sync(self._load, abandon_on_cancel=True)
+                keys = await anyio.to_thread.run_sync(
+                    self._load, abandon_on_cancel=True, limiter=self._own
+                )
         except Exception:  # whatever a database may raise
             logger.exception("the keys could not be read")
             return

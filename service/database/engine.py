@@ -30,6 +30,8 @@ PATIENCE: dict[str, int | str] = {
 }
 """How long a PostgreSQL server may be silent that is cut off or was switched off, by the names of
 libpq; in seconds. By its own choice the system would wait a quarter of an hour."""
+WAIT = 5.0
+"""Seconds that one waits for a connection while others have them all."""
 WRITES = "bitext_writes"
 """The option of a connection whose transaction begins as a writer's."""
 
@@ -138,7 +140,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
         how = {name: value for name, value in PATIENCE.items() if name not in url.query}
         # without an encoding, a server that has none (SQL_ASCII) would send bytes
         how["client_encoding"] = "utf8"
-        return create_engine(url, pool_pre_ping=True, connect_args=how)
+        return create_engine(
+            url, pool_pre_ping=True, pool_timeout=WAIT, hide_parameters=True, connect_args=how
+        )
     except (ImportError, NoSuchModuleError):
         raise InputError("PostgreSQL needs psycopg: pip install 'bitext[postgres]'") from None
 
@@ -149,7 +153,9 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {folder}: {error.strerror}") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        url, pool_timeout=WAIT, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
+    )
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 import anyio
@@ -18,7 +18,7 @@ import anyio.to_thread
 from fastapi.sse import format_sse_event
 
 from service.errors import UnknownJobError
-from service.jobs.looking import read_measurements
+from service.jobs.looking import Series
 from service.jobs.service import Jobs
 from service.jobs.tables import ENDED
 
@@ -56,37 +56,43 @@ class News(NamedTuple):
     ended: bool
 
 
-def look(jobs: Jobs, id: str, place: Place) -> News:
+def look(jobs: Jobs, id: str, place: Place, measured: Series) -> News:
     """What has happened since ``place``; for a thread.
 
+    :param measured: of the job, for all looks of one who follows.
     :raises UnknownJobError: if there is no such job any more.
     """
     row = jobs.row(id)  # before the files: what it was when it ended, they say, too
     ended = row.state in ENDED
-    folder = jobs.folder(id)
     events = []
     while (found := jobs.log(id, place.log, ended=ended)).next > place.log:
         place = place._replace(log=found.next)
         events.append(_event("log", {"lines": found.lines, "next": found.next}, place))
-    series = read_measurements(folder)
-    # An attempt that goes on from a checkpoint measures again what came after it.
-    for one in series[place.measured :]:
+    fresh, total = measured.after(place.measured)
+    for one in fresh:
         place = place._replace(measured=place.measured + 1)
         events.append(_event("measurement", one, place))
-    place = place._replace(measured=min(place.measured, len(series)))
+    # An attempt that goes on from a checkpoint measures again what came after it.
+    place = place._replace(measured=total)
     if row.version > place.version:
         place = place._replace(version=row.version)
         events.append(_event("job", jobs.info(row).model_dump(), place))
     return News(events, place, ended)
 
 
-async def follow(jobs: Jobs, id: str, place: Place) -> AsyncIterator[bytes]:
-    """The events of a job from ``place`` on, until it has ended or is removed."""
+async def follow(
+    jobs: Jobs, id: str, place: Place, may_stay: Callable[[], Awaitable[bool]] | None = None
+) -> AsyncIterator[bytes]:
+    """The events of a job from ``place`` on, until it has ended or is removed.
+
+    :param may_stay: whether who follows it still may.
+    """
     yield f"retry: {RETRY}\n\n".encode()
     said = time.monotonic()
-    while True:
+    measured = Series(jobs.folder(id))
+    while may_stay is None or await may_stay():
         try:
-            news = await anyio.to_thread.run_sync(look, jobs, id, place)
+            news = await anyio.to_thread.run_sync(look, jobs, id, place, measured)
         except UnknownJobError:
             return
         place = news.place

@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,17 +75,45 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
 
 def read_measurements(folder: Path) -> list[dict[str, Any]]:
     """What a training has measured: an object for each time, in order."""
-    try:
-        text = (folder / MEASUREMENTS).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    series = []
-    for line in text.splitlines():
+    return Series(folder).after(0)[0]
+
+
+class Series:
+    """What a training measures, read on from where it was read last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / MEASUREMENTS
+        self._file = -1
+        self._read = 0  # bytes
+        self._count = 0
+
+    def after(self, number: int) -> tuple[list[dict[str, Any]], int]:
+        """Those that come after the first ``number``, and how many there are in all.
+
+        ``number`` is that of the last call, or any at the first one.
+        """
         try:
-            series.append(json.loads(line))
-        except ValueError:  # being written just now
-            continue
-    return series
+            with open(self._path, "rb") as file:
+                found = os.fstat(file.fileno())
+                is_other = found.st_ino != self._file or found.st_size < self._read
+                if is_other or number != self._count:
+                    self._file, self._read, self._count = found.st_ino, 0, 0
+                file.seek(self._read)
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return [], 0
+        whole = data.rfind(b"\n") + 1  # what follows is being written just now
+        series = list(_objects(data[:whole]))
+        skipped = number - self._count
+        self._read += whole
+        self._count += len(series)
+        return series[skipped:], self._count
+
+
+def _objects(lines: bytes) -> Iterator[dict[str, Any]]:
+    for line in lines.decode("utf-8", "replace").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 # --- artefacts
@@ -94,7 +123,11 @@ def artefacts(kind: str, folder: Path) -> dict[str, int]:
     """Names and bytes of what there is to download."""
     places = {name: folder / path for name, path in artefacts_of(kind).items()}
     places["log.txt"] = folder / LOG
-    return {name: _bytes(path) for name, path in places.items() if path.exists()}
+    found = {}
+    for name, path in places.items():
+        with suppress(FileNotFoundError):  # a command may remove what it wrote
+            found[name] = _bytes(path)
+    return found
 
 
 def find_artefact(kind: str, folder: Path, name: str) -> Path:
@@ -151,6 +184,7 @@ class _Drained(io.RawIOBase):
 
 
 def _bytes(path: Path) -> int:
-    if path.is_file():
+    """:raises FileNotFoundError: if it is gone, or something in it."""
+    if not path.is_dir():
         return path.stat().st_size
     return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Run:
         self._looked = time.monotonic()
         self._claimed = self._looked
         self._rate = RateMeter()
+        self._outcome: Callable[[], None] | None = None
 
     def stop(self) -> None:
         """The worker ends: another shall go on."""
@@ -79,7 +81,9 @@ class Run:
     def _tick(self) -> None:
         if time.monotonic() - self._looked >= LOOK:
             self._renew()
-        if self._process is None:
+        if self._outcome is not None:
+            self._outcome()  # the database failed at it
+        elif self._process is None:
             self._go_on()
         elif (code := self._process.poll()) is not None:
             self._forget(self._process)
@@ -206,12 +210,17 @@ class Run:
             self._release(None)
 
     def _release(self, crashed: str | None) -> None:
-        self._queue.release(self._claim, crashed=crashed)
-        self.is_over = True
+        self._conclude(lambda: self._queue.release(self._claim, crashed=crashed))
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self._queue.end(self._claim, state, error)
+        self._conclude(lambda: self._queue.end(self._claim, state, error))
         logger.info("job %s is %s%s", self.job.id, state, f": {error}" if error else "")
+
+    def _conclude(self, tell: Callable[[], object]) -> None:
+        """Tell the queue how this attempt came out, again at the next tick if it cannot be told:
+        the command itself has run, and must not run again."""
+        self._outcome = lambda: self._conclude(tell)
+        tell()
         self.is_over = True
 
     def _say(self, order: str) -> None:

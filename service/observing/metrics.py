@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import anyio
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -56,6 +57,8 @@ class Metrics:
     def __init__(self, version: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # as many lines again
         self.registry = CollectorRegistry(auto_describe=True)
+        self.thread = anyio.CapacityLimiter(1)
+        """For who asks for the text, whatever all other threads may be waiting for."""
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._requests = self._counter(

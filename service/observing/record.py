@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ class RequestRecord:
     found: Found
     key: str | None = None
     """The id of its key, which is no secret."""
+    may_stay: Callable[[], Awaitable[bool]] | None = None
+    """Whether that key is still good, for answers that go on for long."""
     pieces: int = 0
     """Subwords that went through a model for it."""
     body: bytearray | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from service.access.scopes import Scope, needs
 from service.jobs.following import Place, follow, look
-from service.jobs.looking import TELLING, find_artefact, read_measurements, zipped
+from service.jobs.looking import TELLING, Series, find_artefact, read_measurements, zipped
 from service.jobs.tables import ENDED
+from service.observing.record import record_of
 from service.openapi import BODY, problems
 from service.reading import Router
 from service.schemas.jobs import (
@@ -137,17 +138,20 @@ def get_measurements(id: str, state: StateOf) -> Measurements:
 )
 @needs(Scope.READ)
 def follow_job(
-    id: str, state: StateOf, last_event_id: Annotated[str | None, Header(max_length=80)] = None
+    id: str,
+    request: Request,
+    state: StateOf,
+    last_event_id: Annotated[str | None, Header(max_length=80)] = None,
 ) -> Response:
     """A job, its log and its figures as they come, until it has ended.
 
     Whoever was cut off says `Last-Event-ID` and gets what came since.
     """
     place = Place.parse(last_event_id)
-    news = look(state.jobs, id, place)
+    news = look(state.jobs, id, place, Series(state.jobs.folder(id)))
     if last_event_id is not None and news.ended and not news.events:
         return Response(status_code=204)  # a browser then does not come again
-    events = follow(state.jobs, id, place)
+    events = follow(state.jobs, id, place, record_of(request.scope).may_stay)
     return StreamingResponse(events, headers=STREAM, media_type="text/event-stream")
 
 

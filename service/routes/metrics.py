@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -19,7 +20,10 @@ router = Router(tags=["health"])
     responses={200: {"content": {"text/plain": {}}, "description": "In the text format."}},
 )
 @needs(Scope.METRICS)
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Counts and durations since the start, without texts or names of indexes."""
     figures: Metrics = request.app.state.metrics
-    return Response(figures.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        await anyio.to_thread.run_sync(figures.text, limiter=figures.thread),
+        media_type=CONTENT_TYPE_LATEST,
+    )

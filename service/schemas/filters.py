@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Discriminator, FailFast, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    Tag,
+    model_validator,
+)
 from typing_extensions import TypeAliasType
 
 from bitext.errors import InputError
@@ -44,6 +52,18 @@ Clause = Annotated[
 ]
 
 
+def _few(value: object) -> object:
+    """One condition a key at least: too many are known before each of them is looked at."""
+    from retrieval.store.selection import check_conditions
+
+    if isinstance(value, dict):
+        try:
+            check_conditions(len(value))
+        except InputError as error:
+            raise refusal(error) from None
+    return value
+
+
 class SentenceFilter(Body):
     """Sentences of one of these languages whose metadata meet all conditions.
 
@@ -68,7 +88,7 @@ class SentenceFilter(Body):
     )
 
     language: Languages | None = Field(None, description="None: all; an empty list: none.")
-    metadata: dict[str, Clause] | None = Field(
+    metadata: Annotated[dict[str, Clause] | None, BeforeValidator(_few)] = Field(
         None,
         description="By key: the value, a list of values of which it is one, or a condition.",
     )

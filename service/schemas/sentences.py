@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag,
 from typing_extensions import TypeAliasType
 
 from bitext.bounds import LARGEST_COUNT
+from retrieval.store.selection import MAX_CHOICES
 from service.schemas.fields import (
     LARGEST_ID,
     Body,
@@ -193,7 +194,9 @@ class PageQuery(Page):
 
     model_config = ConfigDict(strict=False)
 
-    language: list[Language] | None = Field(None, description="Only of these; may be repeated.")
+    language: list[Language] | None = Field(
+        None, max_length=MAX_CHOICES, description="Only of these; may be repeated."
+    )
 
     def filter(self) -> SentenceFilter | None:
         return None if self.language is None else SentenceFilter(language=self.language)

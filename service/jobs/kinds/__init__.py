@@ -12,13 +12,16 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from bitext.errors import InputError, UnknownNameError, choose_from
+from bitext.errors import InputError, TooLargeError, UnknownNameError, choose_from
 from encoders.strict import describe
 from service.errors import sentence_of
 from service.jobs.work import Work
 
 KINDS = ("adapt", "index", "mine", "train")
 """Each is a module of this package; imported when needed, as two of them bring torch."""
+
+LARGEST = 64 * 1024
+"""Characters of JSON that the settings of a job may have: some hundred files."""
 
 Command = list[str]
 """What follows ``python -m``."""
@@ -65,6 +68,11 @@ def plan(kind: str, settings: dict[str, Any], work: Work) -> Plan:
         raise InputError("field 'settings': expected finite numbers, got inf or nan") from None
     except RecursionError:
         raise InputError("field 'settings': nested too deeply") from None
+    if len(written) > LARGEST:  # to read much that is wrong takes much longer than what is right
+        raise TooLargeError(
+            f"field 'settings': {len(written)} characters as JSON, more than the {LARGEST} that "
+            "are taken"
+        )
     try:
         read = schema.model_validate_json(written, strict=True)
     except ValidationError as error:

@@ -72,7 +72,8 @@ def steps(settings: Settings, work: Work) -> list[list[str]]:
     )
     steps = [["bitext", "index", *written, "--", work.path(settings.file, "settings.file")]]
     if is_new:
-        steps.append(["service.jobs.placing", str(built), str(place)])
+        most = str(work.service.max_indexes)
+        steps.append(["service.jobs.placing", str(built), str(place), most])
     return steps
 
 
@@ -88,6 +89,8 @@ def _place(settings: Settings, work: Work) -> Path:
             f"field 'settings.index': there is an index '{settings.index}'; say mode 'add' or "
             "'upsert', or remove it"
         )
+    if not is_there and work.is_trial:
+        indexes.check_room()
     if settings.mode != "build" and settings.search is not None:
         raise InputError("field 'settings.search' is for a new index")
     if work.is_trial and settings.search is not None:  # takes FAISS, as _check of a job of mining
