@@ -14,6 +14,7 @@ from service.sources import Given
 
 if TYPE_CHECKING:
     from service.indexes import Indexes
+    from service.translators import Translators
 
 DEFAULT = "default"
 GIGABYTE = 10**9
@@ -48,6 +49,7 @@ def look(settings: Settings) -> Iterator[Found]:
     yield _found("database", partial(_database, settings))
     for model in settings.model_names:
         yield _found(f"model {model}", partial(_model, model, settings))
+    yield from _translators(settings)
     yield from _indexes(settings)
     yield _found("address", partial(_port, settings))
 
@@ -135,6 +137,27 @@ def _model(name: str, settings: Settings) -> str:
     if not size:
         raise InputError(f"{folder} has no weights (*.safetensors)")
     return f"{folder}: {size / 10**6:.0f} MB, {key.dtype} on {key.device}"
+
+
+def _translators(settings: Settings) -> Iterator[Found]:
+    from encoders.registry import ModelRegistry
+    from service.translators import Translators
+
+    translators = Translators(settings, lambda: ModelRegistry().shelf)
+    for name, place in translators.places().items():
+        yield _found(f"translation model {name}", partial(_translator, translators, name, place))
+
+
+def _translator(translators: Translators, name: str, place: str) -> str:
+    """What can be told of a translation model without loading it."""
+    from encoders.hub import find_folder
+
+    folder = find_folder(place)
+    size = sum(file.stat().st_size for file in folder.glob("model.*"))
+    if not size:
+        raise InputError(f"{folder} has no weights (model.safetensors, model.bin)")
+    languages = translators.languages(name)
+    return f"{folder}: {size / 10**6:.0f} MB, {languages or 'languages unknown'}"
 
 
 def _indexes(settings: Settings) -> Iterator[Found]:

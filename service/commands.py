@@ -35,7 +35,7 @@ def serve(
         str | None, typer.Option(help="cpu, cuda, cuda:0, ... [default: cpu]")
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16. [default: float32]")
+        str | None, typer.Option(help="auto, bfloat16, float32 or int8. [default: float32]")
     ] = None,
     index_dir: Annotated[
         Path | None, typer.Option(help="Where indexes lie. [default: indexes/ in the data folder]")

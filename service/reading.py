@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, get_args, get_origin
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from bitext.errors import BitextError, UnknownNameError, choose_from
+from bitext.errors import BitextError, InputError, UnknownNameError, choose_from
+from service.access.scopes import FREE, demand_of
 from service.errors import SHOWN
 from service.limits import check_lists
+from service.openapi import problems
 
 
 class JsonRequest(Request):
@@ -35,13 +36,22 @@ class JsonRequest(Request):
 class StrictRoute(APIRoute):
     """A route that takes a :class:`JsonRequest`, and no query but its own."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        demand = demand_of(endpoint)
+        # Whoever watches the service, or opens its page, may have something to add of their own.
+        self._is_strict = demand is not None and demand.scope not in FREE
+        if self._is_strict:
+            settings["responses"] = {**problems(422), **(settings.get("responses") or {})}
+        super().__init__(path, endpoint, **settings)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
-        fields = get_flat_params(self.dependant)
-        queries = [field.alias for field in fields if isinstance(field.field_info, Query)]
+        queries: dict[str, bool] = {}
+        for field in self.dependant.query_params:
+            queries |= _names(field.alias, field.field_info.annotation)
 
         async def handle(request: Request) -> Response:
-            if queries:  # one that takes none has no 422 to answer with
+            if self._is_strict:
                 _check_query(request, queries)
             try:
                 return await answer(JsonRequest(request.scope, request.receive))
@@ -61,14 +71,32 @@ class Router(APIRouter):
         super().__init__(route_class=StrictRoute, **settings)
 
 
-def _check_query(request: Request, known: list[str]) -> None:
-    """A misspelt filter must not answer with everything.
+def _check_query(request: Request, known: Mapping[str, bool]) -> None:
+    """A misspelt filter must not answer with everything, nor one of two with either.
 
-    :raises UnknownNameError: if the address has a query that is not known.
+    :param known: names, and whether they may be given several times.
+    :raises InputError: if the address has a query that is not known, or twice what is one.
     """
-    for name in request.query_params:
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if not known:
+            raise UnknownNameError(f"unknown query parameter '{name[:SHOWN]}': there are none here")
         if name not in known:
             raise UnknownNameError(choose_from("query parameter", name[:SHOWN], known))
+        if name in seen and not known[name]:
+            raise InputError(f"query parameter '{name}' is given twice")
+        seen.add(name)
+
+
+def _names(name: str, annotation: Any) -> dict[str, bool]:
+    """The parameters that a field is given by, and whether they may be given several times."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {key: _is_list(one.annotation) for key, one in annotation.model_fields.items()}
+    return {name: _is_list(annotation)}
+
+
+def _is_list(annotation: Any) -> bool:
+    return list in (get_origin(part) for part in (annotation, *get_args(annotation)))
 
 
 def _read(body: bytes) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from bitext.errors import (
     BitextError,
     InputError,
+    ModelNotFoundError,
     TooLargeError,
     UnknownNameError,
     choose_from,
@@ -80,7 +81,10 @@ class Translators:
         places = self.places()
         self._check(name, places)
         try:
-            key = _key(name, places[name])
+            try:
+                key = _key(name, places[name])
+            except ModelNotFoundError:  # where it should be is the operator's to know
+                raise ModelNotFoundError(f"model '{name}' is not on this machine") from None
             model = self._shelf().get(key, lambda: self._load(key), name)
         except (InputError, TooLargeError) as error:
             reason = str(error).replace(places[name], name)

@@ -212,7 +212,8 @@ def test_a_server_that_falls_silent_is_given_up_in_time(query: str, idle: object
 
 
 def test_the_commands(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    there = ("--data-dir", tmp_path)
+    there = ("--data-dir", tmp_path / "new")
     assert call("database", "status", *there)[:2] == (1, f"none\t{STEPS[-1]}\n")
+    assert not (tmp_path / "new").exists()
     assert call("database", "upgrade", *there)[:2] == (0, f"none\t{STEPS[-1]}\n")
     assert call("database", "status", *there)[:2] == (0, f"{STEPS[-1]}\t{STEPS[-1]}\n")

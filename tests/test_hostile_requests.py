@@ -248,7 +248,10 @@ def test_a_sentence_says_what_is_allowed(
     [
         ("/v1/jobs?state=queued&stat=done", "unknown query parameter 'stat'; choose one of: "),
         ("/v1/jobs/0123456789abcdef/log?aftr=1", "unknown query parameter 'aftr'; choose one of: "),
-        ("/v1/indexes/x/sentences?limt=1", "unknown field 'limt'; choose one of: "),
+        ("/v1/indexes/x/sentences?limt=1", "unknown query parameter 'limt'; choose one of: "),
+        ("/v1/models?x=1", "unknown query parameter 'x': there are none here"),
+        ("/v1/jobs?limit=1&limit=2", "query parameter 'limit' is given twice"),
+        ("/v1/indexes/x/sentences?after=1&after=2", "query parameter 'after' is given twice"),
         (f"/v1/jobs?{'a' * 5000}=1", "unknown query parameter 'aaaaa"),
     ],
 )
@@ -263,3 +266,5 @@ def test_the_queries_that_are_known_are_taken(client: TestClient) -> None:
     assert client.get("/v1/indexes/x/sentences?limit=1&language=en&language=de").status_code == 200
     assert client.post("/v1/uploads?name=a.txt", content=b"a\n").status_code == 201
     assert client.post("/v1/uploads?nam=a.txt", content=b"a\n").status_code == 422
+    assert client.post("/align?x=1", json={"source": "a", "target": "b"}).status_code == 422
+    assert client.get("/health?now=1").status_code == 200

@@ -169,6 +169,8 @@ TEXTS = {"source": "a b", "target": "c"}
         ({}, 422, "expected 'source' and 'target', or 'pairs'"),
         ({**TEXTS, "pairs": []}, 422, "expected either 'pairs' or 'source', not both"),
         ({"pairs": [], "spans": []}, 422, "expected 'spans' in each of 'pairs', not beside them"),
+        ({**TEXTS, "spans": [], "gap": 1}, 422, "'gap' is for the strategy 'longest-run', got 'ma"),
+        ({**TEXTS, "spans": [], "scheme": "bio"}, 422, "'scheme' is for 'tags', of which there ar"),
         (TEXTS, 422, "pair 1: expected one of 'spans', 'tags' and 'answers', got none of them"),
         (
             {**TEXTS, "spans": [], "answers": []},

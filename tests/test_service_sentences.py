@@ -462,7 +462,10 @@ def test_an_unknown_index_is_a_404(client: TestClient, name: str, verb: str, bod
         ("sentences?limit=many", "field 'limit': input should be a valid integer"),
         ("sentences?after=-2", "field 'after': input should be greater than or equal to -1"),
         ("sentences?language=d%20e", "field 'language.0': expected a language such as 'de'"),
-        ("sentences?lang=de", "unknown field 'lang'; choose one of: after, language, limit"),
+        (
+            "sentences?lang=de",
+            "unknown query parameter 'lang'; choose one of: after, language, lim",
+        ),
     ],
 )
 def test_a_bad_address_is_refused_by_name(

@@ -212,7 +212,7 @@ def test_a_model_that_cannot_be_used_is_a_fault_of_the_service(
         assert "secret" not in sentence
     with serve(translation_models={"gone": "nobody/nothing"}) as client:
         response = client.post("/v1/translate", json={"text": "a"})
-        assert detail(response, 503).startswith("model 'nobody/nothing' is neither a folder nor")
+        assert detail(response, 503) == "model 'gone' is not on this machine"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,8 @@ def test_a_model_that_cannot_be_used_is_a_fault_of_the_service(
         ({"text": "a", "beam_size": 0}, 422, "field 'beam_size': input should be greater than or"),
         ({"text": "a", "beam_size": 17}, 413, "17 beams are more than the 16 that are taken"),
         ({"text": "a", "sample": True, "n_best": 17}, 413, "17 beams are more than the 16"),
+        ({"text": "a", "seed": 2}, 422, "'seed' is for 'sample', which was not asked for"),
+        ({"text": "a", "alignment_model": "x"}, 422, "'alignment_model' is for 'align', which was"),
         ({"text": "a", "n_best": 6}, 422, "n_best 6 is more than the beam_size of 5"),
         ({"text": "a", "no_repeat_ngram": 1}, 422, "no_repeat_ngram 1 would forbid every second"),
         ({"text": "a", "temperature": 2.0}, 422, "temperature is for sampling, which was not ask"),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from alembic import command
@@ -55,6 +56,8 @@ def upgrade(url: URL, to: str = "head") -> Versions:
 
 def versions(url: URL) -> Versions:
     """:raises DatabaseError: if the database cannot be reached, or is of an unknown version."""
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return Versions(NONE, _head(_config(None)))  # to connect would make the file
     with _transaction(url) as connection:
         return _versions(connection, _config(connection))
 
@@ -103,7 +106,7 @@ def _reason(error: SQLError) -> str:
     return lines[0] if lines else type(error.orig).__name__
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("service.database") / "migrations"))
     config.attributes["connection"] = connection
@@ -119,7 +122,11 @@ def _versions(connection: Connection, config: Config) -> Versions:
             f"the database has version {there}, which a later bitext has made; this one knows "
             f"{', '.join(sorted(known))}"
         )
-    return Versions(there, script.get_current_head() or NONE)
+    return Versions(there, _head(config))
+
+
+def _head(config: Config) -> str:
+    return ScriptDirectory.from_config(config).get_current_head() or NONE
 
 
 def _check_references(connection: Connection) -> None:

@@ -55,6 +55,8 @@ def worker(
     from service.settings import Settings
 
     logging.getLogger("service").setLevel(logging.INFO)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least one")
     settings = Settings.load(os.environ, data_dir=data_dir, database=database, worker_jobs=jobs)
     with at_work(settings):
         made = Worker(settings, database_of(settings))

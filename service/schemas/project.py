@@ -10,10 +10,12 @@ from typing_extensions import TypeAliasType
 from aligners.labels import SCHEMES
 from aligners.strategies import STRATEGIES
 from service.schemas.align import AlignSettings, Pair, Side, check_form
-from service.schemas.fields import LARGEST_ID, Body, Short, Text, Texts
+from service.schemas.fields import LARGEST_ID, Body, Short, Text, Texts, refusal
 
 # Names of the code's own tables: what is not among them is refused there, naming all.
 StrategyName = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(STRATEGIES)})]
+GAP, SCHEME = 2, "iob2"
+
 SchemeName = Annotated[Short, WithJsonSchema({"type": "string", "enum": list(SCHEMES)})]
 Place = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 Label = Annotated[Text, Field(max_length=200)]
@@ -103,10 +105,10 @@ class ProjectRequest(AlignSettings):
     markup: Literal["xml", "html"] | None = Field(
         None, description="The sources are texts with such tags, which are what is carried over."
     )
-    scheme: SchemeName = Field("iob2", description="Of tags.")
+    scheme: SchemeName = Field(SCHEME, description="Of tags.")
     strategy: StrategyName = Field("mass", description="How target words are chosen.")
     gap: int = Field(
-        2, ge=0, le=LARGEST_ID, description="Words without a link that longest-run bridges."
+        GAP, ge=0, le=LARGEST_ID, description="Words without a link that longest-run bridges."
     )
     punctuation: bool = Field(False, description="Let links of words to punctuation count.")
     overlap: bool = Field(
@@ -124,6 +126,14 @@ class ProjectRequest(AlignSettings):
                     if values.get(name) is not None:
                         raise ValueError(f"expected '{name}' in each of 'pairs', not beside them")
         return values
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> ProjectRequest:
+        if self.gap != GAP and self.strategy != "longest-run":
+            raise refusal(f"'gap' is for the strategy 'longest-run', got '{self.strategy}'")
+        if self.scheme != SCHEME and all(pair.tags is None for pair in self.each()):
+            raise refusal("'scheme' is for 'tags', of which there are none")
+        return self
 
     def each(self) -> list[ProjectPair]:
         """The pairs, whichever form they came in."""

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.schemas.align import AlignedPair
 from service.schemas.fields import LARGEST_ID, Body, ModelName, Short, Text, Texts, refusal
 
+SEED = 1
+
 
 class TranslateRequest(Body):
     """One text (`text`) or many (`texts`), and how hypotheses are searched for.
@@ -70,7 +72,7 @@ class TranslateRequest(Body):
     temperature: float = Field(1.0, gt=0, le=1000, description="Of samples.")
     top_k: int = Field(0, ge=0, le=LARGEST_ID, description="Of samples: likeliest pieces; 0: all.")
     top_p: float = Field(1.0, gt=0, le=1, description="Of samples: the share of their pieces.")
-    seed: int = Field(1, ge=0, le=LARGEST_ID, description="Of samples.")
+    seed: int = Field(SEED, ge=0, le=LARGEST_ID, description="Of samples.")
     too_long: Literal["error", "split"] = Field(
         "error", description="A text longer than the model: an error, or sentence by sentence."
     )
@@ -90,6 +92,14 @@ class TranslateRequest(Body):
             if values.get(other) is not None:
                 raise ValueError(f"expected '{own}' beside '{given[0]}', not '{other}'")
         return values
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> TranslateRequest:
+        if self.alignment_model is not None and not self.align:
+            raise refusal("'alignment_model' is for 'align', which was not asked for")
+        if self.seed != SEED and not self.sample:
+            raise refusal("'seed' is for 'sample', which was not asked for")
+        return self
 
     def each(self) -> list[str]:
         """The texts, whichever form they came in."""
