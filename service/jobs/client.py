@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -31,8 +32,15 @@ class Client:
 
     def submit(self, kind: str, settings: dict[str, Any], name: str | None) -> Any:
         """Upload the files that ``settings`` name as ``file:PATH``, and submit the job."""
-        body = {"kind": kind, "settings": self._uploaded(settings), "name": name}
-        return self._json("POST", "/jobs", body)
+        sent: list[str] = []
+        try:
+            body = {"kind": kind, "settings": self._uploaded(settings, sent), "name": name}
+            return self._json("POST", "/jobs", body)
+        except BitextError:
+            for id in sent:  # which no job was made of
+                with suppress(BitextError):
+                    self._ask("DELETE", f"/uploads/{id}", None, {})
+            raise
 
     def jobs(self, state: str | None, kind: str | None) -> Iterator[Any]:
         """All of them, the latest first."""
@@ -55,14 +63,18 @@ class Client:
         """:param what: ``cancel`` or ``retry``."""
         return self._json("POST", f"/jobs/{quote(id, '')}/{what}")
 
-    def _uploaded(self, value: Any) -> Any:
-        """``value`` with uploads in the place of files, wherever they are named."""
+    def _uploaded(self, value: Any, sent: list[str]) -> Any:
+        """``value`` with uploads in the place of files, wherever they are named.
+
+        :param sent: takes their ids.
+        """
         if isinstance(value, dict):
-            return {key: self._uploaded(one) for key, one in value.items()}
+            return {key: self._uploaded(one, sent) for key, one in value.items()}
         if isinstance(value, list):
-            return [self._uploaded(one) for one in value]
+            return [self._uploaded(one, sent) for one in value]
         if isinstance(value, str) and value.startswith(FILE):
-            return f"upload:{self._upload(Path(value.removeprefix(FILE)))}"
+            sent.append(self._upload(Path(value.removeprefix(FILE))))
+            return f"upload:{sent[-1]}"
         return value
 
     def _upload(self, path: Path) -> str:
@@ -87,7 +99,7 @@ class Client:
         )
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                return _object(json.load(answer))
+                return None if answer.status == 204 else _object(json.load(answer))
         except urllib.error.HTTPError as error:
             raise InputError(_detail(error)) from None
         except urllib.error.URLError as error:

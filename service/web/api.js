@@ -53,7 +53,7 @@ async function refusal(response) {
 /** What a refusal means for a person; a missing key is asked for. */
 export function problem(status, { detail, type = "about:blank" }, more = "") {
   const sentence = asSentence(detail ?? `the service answered ${status}`) + more;
-  if (status === 401) wantKey(sentence);
+  if (status === 401) wantKey(credentials().Authorization ? sentence : "This service wants an API key.");
   return new Problem(sentence, { status, type });
 }
 
@@ -76,11 +76,11 @@ export function latest(question) {
   };
 }
 
-/** Show a problem's sentence in `place`, or hide it where there is none. */
+/** Show a problem's sentence in `place`, or hide it where there is none, or the key is asked for. */
 export function tell(place, error) {
   if (error && !(error instanceof Problem)) throw error;
   place.textContent = error?.message ?? "";
-  place.hidden = !error;
+  place.hidden = !error || error.status === 401;
 }
 
 /** The same; where the service has no such feature, say instead that it `lacks` it. */

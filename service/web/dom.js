@@ -52,6 +52,20 @@ export function choose(select, value) {
   if (select.selectedIndex < 0) select.selectedIndex = 0;
 }
 
+/** Choose what an address names: what is not there is offered too, so that the service can say so. */
+export function take(select, value) {
+  choose(select, value);
+  if (!value || select.value === value) return;
+  select.append(new Option(value, value));
+  select.value = value;
+}
+
+/** A number as the API wants it; what is none is left to it to refuse. */
+export function numeric(text) {
+  const number = Number(text);
+  return Number.isNaN(number) ? text : number;
+}
+
 /** Give the person a file that was made on this page. */
 export function save(name, type, content) {
   const address = URL.createObjectURL(new Blob([content], { type }));

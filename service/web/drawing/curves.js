@@ -8,7 +8,7 @@ const [WIDTH, HEIGHT] = [440, 190]; // of a picture, in its own units
 const EDGE = { left: 46, right: 12, top: 10, bottom: 24 };
 const TICKS = 4; // about as many lines across
 const AT = "at"; // steps of all stages so far
-const UNSEEN = ["step", "before", AT, "pieces", "dev"]; // dev: one of the others, again
+const UNSEEN = /^(step|before|at|pieces|dev|.*: dev)$/; // dev: one of the others, again
 const TOGETHER = [
   ["Loss", /loss|nll|perplexity/i],
   ["Quality", /bleu|chrf|ter$|accuracy|recall|aer/i],
@@ -55,7 +55,7 @@ export class Curves {
 /** Everything that was measured as a number. */
 function names(points) {
   const all = points.flatMap((point) => Object.keys(point).filter((key) => Number.isFinite(point[key])));
-  return [...new Set(all)].filter((key) => !UNSEEN.includes(key));
+  return [...new Set(all)].filter((key) => !UNSEEN.test(key));
 }
 
 /** Names that share a picture, under its title. */

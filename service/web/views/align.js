@@ -2,7 +2,7 @@
 
 import { ask, latest, tell } from "../api.js";
 import { models } from "../catalogue.js";
-import { chips, choose, onAsk, save } from "../dom.js";
+import { chips, choose, numeric, onAsk, save, take } from "../dom.js";
 import { HeatMap } from "../drawing/heat.js";
 import { Drawing } from "../drawing/links.js";
 import { picture } from "../drawing/picture.js";
@@ -57,8 +57,8 @@ export class AlignView {
     if (!state.has("source")) return;
     this.fields.source.value = state.get("source");
     this.fields.target.value = state.get("target") ?? "";
-    choose(this.fields.layer, state.get("layer"));
-    choose(this.fields.model, state.get("model"));
+    take(this.fields.layer, state.get("layer"));
+    take(this.fields.model, state.get("model"));
     this.methods.choose(state.get("method") ?? this.methods.own);
     await this.run();
   }
@@ -93,6 +93,7 @@ export class AlignView {
 
   listen() {
     onAsk(this.form, () => this.run());
+    this.form.addEventListener("input", () => this.age());
     this.fields.layer.addEventListener("change", () => this.run());
     this.fields.model.addEventListener("change", async () => {
       const { encoders } = await models();
@@ -121,7 +122,7 @@ export class AlignView {
   get question() {
     const { source, target, layer, model } = this.fields;
     const question = { source: source.value, target: target.value };
-    if (layer.value) question.layer = Number(layer.value);
+    if (layer.value) question.layer = numeric(layer.value);
     if (model.selectedIndex > 0) question.model = model.value;
     return question;
   }
@@ -132,6 +133,12 @@ export class AlignView {
     const known = this.answer.alignments[0].by_method?.[this.methods.chosen];
     if (known && this.answer.question === JSON.stringify(this.question)) this.show();
     else this.run();
+  }
+
+  /** Dim what answers another question than the form holds. */
+  age() {
+    const { question } = this.answer ?? {};
+    this.figure.classList.toggle("stale", !!question && question !== JSON.stringify(this.question));
   }
 
   async run() {
@@ -158,6 +165,7 @@ export class AlignView {
     const method = this.methods.chosen;
     const shown = { ...pair, ...pair.by_method[method] };
     this.figure.classList.remove("empty");
+    this.age();
     this.drawing.show(shown);
     this.heat.show(shown);
     this.summary.textContent = summary(shown, method, layer);

@@ -15,6 +15,7 @@
  * @typedef {object} Kind
  * @property {string} title
  * @property {string} hint
+ * @property {string} more such as the JSON object of more settings may be
  * @property {Field[]} fields
  * @property {(values: Object) => Object} settings of the answers, without those left out; a file is
  *   the name that it has as an upload
@@ -27,6 +28,7 @@ export const KINDS = {
   mine: {
     title: "Mine translations",
     hint: "Two files of a sentence a line in; the pairs that translate each other out.",
+    more: '{"top": 1000}',
     fields: [
       { name: "source", label: "Sentences", type: "file", needed: true },
       { name: "target", label: "Sentences in the other language", type: "file", needed: true },
@@ -39,6 +41,7 @@ export const KINDS = {
   index: {
     title: "Build an index",
     hint: "A file of sentences in; an index that Search finds them in.",
+    more: '{"skip_empty": true}',
     fields: [
       { name: "index", label: "Name of the index", type: "text", needed: true, hint: NAME },
       { name: "file", label: "Sentences", type: "file", needed: true },
@@ -51,6 +54,7 @@ export const KINDS = {
   train: {
     title: "Train a translation model",
     hint: "Pairs in, a line each, a tab between the sides; a model that Translate offers out.",
+    more: '{"seed": 2}',
     fields: [
       { name: "source_lang", label: "From", type: "text", needed: true, hint: "Such as en." },
       { name: "target_lang", label: "Into", type: "text", needed: true, hint: "Such as de." },

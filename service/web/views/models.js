@@ -59,9 +59,11 @@ export class ModelsView {
 }
 
 /** One line of what is known of a model. */
-function about({ kind, layers, dim, languages, bytes, dtype, device, engine, revision, fingerprint }) {
+function about({ kind, layers, dim, languages, source_langs, target_langs, bytes, dtype, device, engine, revision, fingerprint }) {
   const shape = layers && dim ? `${counted(layers, "layer")} × ${dim}` : null;
-  const tongues = languages?.length ? languages.map(nameOf).join(", ") : null;
+  const named = (codes) => codes.map(nameOf).join(", ");
+  const way = source_langs?.length && target_langs?.length ? `${named(source_langs)} → ${named(target_langs)}` : null;
+  const tongues = way ?? (languages?.length ? named(languages) : null);
   const version = revision ? `revision ${revision}` : fingerprint ? `weights ${fingerprint}` : null;
   return [kind, shape, tongues, bytes ? size(bytes) : null, dtype, device, engine, version].filter(Boolean).join(" · ");
 }

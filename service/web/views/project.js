@@ -57,6 +57,7 @@ export class ProjectView {
 
   listen() {
     onAsk(this.form, () => this.run());
+    this.form.addEventListener("input", () => this.age());
     document.querySelector("#mark").addEventListener("click", () => this.mark());
     this.fields.label.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
@@ -92,6 +93,7 @@ export class ProjectView {
 
   /** What is marked, each with a button that unmarks it. */
   showMarks() {
+    this.age();
     document.querySelector("#marks").replaceChildren(...this.marks.all.map((mark) => {
       const text = this.marks.textOf(mark);
       const remove = action("×", () => {
@@ -113,7 +115,10 @@ export class ProjectView {
     const [source, target] = [this.fields.source.value, this.fields.target.value];
     if (!source.trim() || !target.trim()) return;
     const spans = this.marks.all;
-    if (!spans.length) return this.mark(); // which says what to do
+    if (!spans.length) {
+      this.result.hidden = true;
+      return this.mark(); // which says what to do
+    }
     this.result.setAttribute("aria-busy", "true");
     try {
       const answer = await this.ask({ source, target, spans });
@@ -125,6 +130,13 @@ export class ProjectView {
       tellAbsent(this.problem, error, "This service does not carry spans over: it has no /v1/project.");
     }
     this.result.setAttribute("aria-busy", "false");
+  }
+
+  /** Dim what answers another question than the form holds. */
+  age() {
+    const { source, target } = this.fields;
+    const held = address(source.value, target.value, this.marks.all).toString();
+    this.result.classList.toggle("stale", held !== this.state);
   }
 
   show(source, target, spans, answer) {
@@ -139,6 +151,7 @@ export class ProjectView {
     this.said.textContent = `${counted(carried.length, "span")} carried over, ${lost.length} lost.`;
     this.result.hidden = false;
     this.state = address(source, target, spans).toString();
+    this.age();
     this.note(address(source, target, spans));
   }
 

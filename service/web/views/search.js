@@ -1,7 +1,7 @@
 // A sentence in, the nearest sentences of an index out.
 
 import { ask, latest, tell } from "../api.js";
-import { chips, choose, make, onAsk } from "../dom.js";
+import { chips, make, numeric, onAsk, take } from "../dom.js";
 import { counted, nameOf } from "../text.js";
 
 const SAMPLE = "sample";
@@ -33,11 +33,11 @@ export class SearchView {
     await this.refresh();
     if (!state.has("query") || shown) return;
     this.fields.query.value = state.get("query");
-    choose(this.fields.index, state.get("index"));
+    take(this.fields.index, state.get("index"));
     this.describe();
-    choose(this.fields.language, state.get("language"));
-    choose(this.fields.among, state.get("among"));
-    choose(this.fields.k, state.get("k"));
+    take(this.fields.language, state.get("language"));
+    take(this.fields.among, state.get("among"));
+    take(this.fields.k, state.get("k"));
     await this.run();
   }
 
@@ -71,6 +71,7 @@ export class SearchView {
     const index = this.indexes.get(this.fields.index.value);
     document.querySelector("#of-index").hidden = this.indexes.size < 2;
     document.querySelector("#of-language").hidden = !index?.centring;
+    document.querySelector("label[for=query]").textContent = index?.centring ? "Sentence" : "Sentence in any language";
     document.querySelector("#choices").hidden = !index;
     document.querySelector("#corpus").textContent = index ? holdings(index) : "There is no index with sentences yet.";
     if (!index) return;
@@ -93,7 +94,7 @@ export class SearchView {
     const { question } = this;
     if (!question.query.trim() || !question.index) return;
     const { query, among, ...rest } = question;
-    const request = { ...rest, queries: [query], k: Number(question.k) };
+    const request = { ...rest, queries: [query], k: numeric(question.k) };
     if (among) request.filter = { language: [among] };
     try {
       const answer = await this.ask(request);

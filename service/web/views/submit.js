@@ -28,8 +28,9 @@ export class SubmitForm {
   }
 
   show() {
-    const { hint, fields } = KINDS[this.kind];
+    const { hint, more, fields } = KINDS[this.kind];
     document.querySelector("#submit-hint").textContent = hint;
+    this.form.elements.more.placeholder = more;
     this.place.replaceChildren(...fields.map(row));
   }
 
@@ -37,9 +38,10 @@ export class SubmitForm {
     const button = this.form.querySelector("[type=submit]");
     button.disabled = true;
     tell(this.problem, null);
+    this.sent = [];
     try {
       const { more, name } = this.form.elements;
-      const added = read(more.value);
+      const added = read(more.value, KINDS[this.kind]);
       const settings = { ...KINDS[this.kind].settings(await this.values()), ...added };
       const title = name.value.trim();
       const job = await ask("v1/jobs", { kind: this.kind, ...(title && { name: title }), settings });
@@ -49,6 +51,7 @@ export class SubmitForm {
       this.onmade(job);
     } catch (error) {
       tell(this.problem, error);
+      await this.takeBack();
     }
     this.said.textContent = "";
     button.disabled = false;
@@ -75,18 +78,24 @@ export class SubmitForm {
     const { id } = await upload(file, (share) => {
       this.said.textContent = `Uploading ${file.name}: ${Math.round(share * 100)} %`;
     });
+    this.sent.push(id);
     return `upload:${id}`;
+  }
+
+  /** Files that no job was made of are not kept. */
+  async takeBack() {
+    for (const id of this.sent) await ask(`v1/uploads/${id}`, undefined, "DELETE").catch(() => {});
   }
 }
 
 /** More settings, as a JSON object. */
-function read(text) {
+function read(text, { more }) {
   if (!text.trim()) return {};
   try {
     const value = JSON.parse(text);
     if (value && typeof value === "object" && !Array.isArray(value)) return value;
   } catch { /* told below */ }
-  throw new Problem('More settings are a JSON object, such as {"seed": 2}.');
+  throw new Problem(`More settings are a JSON object, such as ${more}.`);
 }
 
 function row(field) {

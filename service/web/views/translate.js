@@ -2,7 +2,7 @@
 
 import { ask, latest, tell, tellAbsent } from "../api.js";
 import { models } from "../catalogue.js";
-import { action, choose, flash, make, onAsk } from "../dom.js";
+import { action, choose, flash, make, numeric, onAsk, take } from "../dom.js";
 import { Drawing } from "../drawing/links.js";
 import { counted, direction, nameOf } from "../text.js";
 
@@ -29,10 +29,10 @@ export class TranslateView {
     if (state.has("text")) this.fields.text.value = state.get("text");
     if (!(await this.learn())) return;
     if (!state.has("text") || state.toString() === this.state) return;
-    choose(this.fields.model, state.get("model"));
+    take(this.fields.model, state.get("model"));
     this.describe();
-    for (const name of ["source_lang", "target_lang"]) choose(this.fields[name], state.get(name));
-    for (const name of NUMBERS) choose(this.fields[name], state.get(name) ?? this.fields[name].value);
+    for (const name of ["source_lang", "target_lang"]) take(this.fields[name], state.get(name));
+    for (const name of NUMBERS) take(this.fields[name], state.get(name) ?? this.fields[name].value);
     this.fields.align.checked = state.get("align") !== "no";
     await this.run();
   }
@@ -87,7 +87,7 @@ export class TranslateView {
     const texts = text.split("\n").filter((line) => line.trim());
     if (!texts.length || !this.models.size) return;
     const request = { ...rest, texts, align: !question.align, too_long: "split" };
-    for (const name of NUMBERS) request[name] = Number(question[name]);
+    for (const name of NUMBERS) request[name] = numeric(question[name]);
     this.results.setAttribute("aria-busy", "true");
     this.said.textContent = "Translating…";
     try {
