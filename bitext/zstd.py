@@ -17,7 +17,7 @@ class ZstdReader(io.RawIOBase):
     ``zstandard``'s own ``stream_reader`` ends a file that was cut off as if it were whole.
     """
 
-    # A block of 4 bytes may stand for 128 KiB, so this bounds what one step can decompress to.
+    # A block of 4 bytes may stand for 128 KiB, so that one step can decompress to 8 MiB.
     CHUNK = 256
 
     def __init__(self, file: IO[bytes]) -> None:

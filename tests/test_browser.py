@@ -185,6 +185,56 @@ def test_an_address_shows_what_its_sender_saw(visit: Visit, under: str) -> None:
     assert not [one.url for one in visit.requests if "house" in one.url.partition("#")[0]]
 
 
+@pytest.mark.parametrize(
+    ("view", "state", "status", "sentence"),
+    [
+        ("align", PAIR | {"layer": "99"}, 422, "layer 99"),
+        ("align", PAIR | {"layer": "x"}, 422, "Field 'layer'"),
+        ("align", PAIR | {"model": "nope"}, 422, "Unknown model 'nope'"),
+        ("search", {"query": "a", "index": "nope"}, 404, "no index 'nope'"),
+        ("search", {"query": "a", "k": "1000"}, 422, "Field 'k': at most 100"),
+        ("translate", {"text": "a", "model": "nope"}, 422, "Unknown translation model 'nope'"),
+        ("translate", {"text": "a", "beam_size": "99"}, 413, "99 beams"),
+    ],
+)
+def test_what_an_address_names_and_is_not_there_is_told(
+    visit: Visit, view: str, state: dict[str, str], status: int, sentence: str
+) -> None:
+    visit.refusals = (status,)
+    page = visit.open(view, state)
+    expect(page.locator(f"#{view}-problem")).to_contain_text(sentence)
+
+
+@pytest.mark.parametrize("view", ["align", "project", "translate"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_long_word_stays_in_its_field(visit: Visit, view: str, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    page = visit.open(view)
+    page.locator(f"#view-{view} textarea").first.fill("Donaudampfschifffahrt" * 8)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("view", "state", "figure"),
+    [
+        ("align", PAIR, "#figure"),
+        ("project", {"source": SOURCE, "target": TARGET, "span": "4-9-X"}, "#projected"),
+    ],
+)
+def test_what_answers_another_question_is_dimmed(
+    visit: Visit, view: str, state: dict[str, str], figure: str
+) -> None:
+    page = visit.open(view, state)
+    expect(page.locator(figure)).to_be_visible()
+    expect(page.locator(figure)).not_to_have_class(re.compile("stale|empty"))
+    target = page.locator(f"#view-{view} textarea").last
+    before = target.input_value()
+    target.fill(f"{before} Ja.")
+    expect(page.locator(figure)).to_have_class(re.compile("stale"))
+    target.fill(before)
+    expect(page.locator(figure)).not_to_have_class(re.compile("stale"))
+
+
 def test_a_service_that_is_gone_is_told_in_a_sentence(visit: Visit) -> None:
     page = visit.open("align")
     page.context.set_offline(True)
@@ -528,8 +578,12 @@ def test_settings_that_are_refused_are_told(visit: Visit) -> None:
     page.get_by_label("Sentences", exact=True).set_input_files(
         {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}
     )
+    before = visit.page.request.get(f"{visit.service}/v1/uploads").json()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#submit-problem")).to_contain_text("settings.index")
+    # What was uploaded for it is not kept.
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    assert visit.page.request.get(f"{visit.service}/v1/uploads").json() == before
 
 
 @pytest.fixture

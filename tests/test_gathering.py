@@ -346,3 +346,15 @@ def test_a_batch_must_hold_the_longest_sentence(encoder: Encoder) -> None:
         Gatherer(encoder, most=63)
     with gathering(encoder, most=64) as (_, shared):
         assert shared.sentences(SENTENCES) == pytest.approx(encoder.sentences(SENTENCES), abs=1e-6)
+
+
+def test_a_listener_that_raises_leaves_nobody_waiting(
+    encoder: Encoder, pool: ThreadPoolExecutor
+) -> None:
+    def told(event: Event) -> None:
+        if isinstance(event, BatchDone):
+            raise ValueError("deaf")
+
+    with gathering(encoder, told=told) as (_, shared):
+        for text in ("the house", "das haus"):
+            assert pool.submit(shared.sentences, [text]).result(PATIENCE).shape == (1, 16)

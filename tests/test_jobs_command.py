@@ -181,6 +181,13 @@ def mistake(call: Call, *arguments: object) -> str:
     return sentence
 
 
+def test_a_job_that_is_refused_leaves_no_uploads(call: Call, service: Service, mine: Path) -> None:
+    mine.write_text(mine.read_text().replace("top = 5", 'top = "x"'))
+    before = set(service.settings.uploads.glob("*"))
+    assert "field 'settings.top'" in mistake(call, "submit", "mine", mine)
+    assert set(service.settings.uploads.glob("*")) == before
+
+
 def test_no_service_there(call: Call) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -161,6 +161,7 @@ def test_check_tells_every_problem_in_a_sentence(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BITEXT_DATABASE", "postgresql://me:secret@127.0.0.1:1/x")
+    monkeypatch.setenv("BITEXT_TRANSLATION_MODELS", f"gone=/nix,empty={tmp_path}")
     (tmp_path / "file").touch()
     (tmp_path / "indexes" / "mine").mkdir(parents=True)
     (tmp_path / "indexes" / "mine" / "manifest.json").write_text("{}")
@@ -176,6 +177,8 @@ def test_check_tells_every_problem_in_a_sentence(
         f"folder snapshots: {tmp_path}/file is not a folder",
         "database postgresql+psycopg://me:***@127.0.0.1:1/x: connection failed",
         "model './nowhere' is not a folder here, nor a name such as 'owner/model'",
+        "translation model gone: model '/nix' is not a folder here",
+        f"translation model empty: {tmp_path}: a checkpoint folder needs a config.json",
         "index 'mine' cannot be read: ",
         f"address: port {port} of 127.0.0.1 is in use",
     ]

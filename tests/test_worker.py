@@ -297,6 +297,10 @@ def test_a_job_that_another_has_by_now_is_let_go(
     assert (queue.get(id).worker, queue.get(id).state) == ("another", "done")
 
 
+def test_a_worker_does_one_job_at_least(call: Callable[..., tuple[int, str, str]]) -> None:
+    assert call("worker", "--jobs", 0) == (2, "", "bitext worker: --jobs 0: at least one\n")
+
+
 def test_several_jobs_run_at_once_where_they_may(
     settings: Settings, database: Database, queue: Queue, commands: list[Command]
 ) -> None:

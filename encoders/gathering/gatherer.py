@@ -143,6 +143,9 @@ class Gatherer:
         while batch := self._next():
             try:
                 self._compute(batch)
+            except Exception as error:  # no one may wait for ever, nor those who come later
+                for call in {place.call for place in batch}:
+                    call.end(error)
             finally:
                 with self._change:
                     self._busy -= 1
