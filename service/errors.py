@@ -293,18 +293,29 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     field = _field(error["loc"])
     if error["type"] == "missing":
         return f"field '{field}' is missing" if field else "the request needs a JSON body"
-    message = error["msg"].removeprefix("Value error, ")
     if error["type"] == SAYS_ALL:
-        return f"field '{field}': {message}" if field else str(message)
-    if error["type"] in ("model_attributes_type", "dict_type"):
-        message = "expected a JSON object"
-    elif isinstance(error["input"], str) and error["type"] in LENGTHS:
-        most = error["type"] == "too_long"
-        limit = error["ctx"]["max_length" if most else "min_length"]
-        bound = f"{'most' if most else 'least'} {limit} character{'s' if limit != 1 else ''}"
-        message = f"expected at {bound}"
+        message = str(error["msg"])
+        return f"field '{field}': {message}" if field else message
     where = f"field '{field}': " if field else ""
-    return f"{where}{message[0].lower()}{message[1:]}, got {_shown(error['input'])}"
+    message, came = _expected(error), _shown(error["input"])
+    if error["type"] in LENGTHS and not isinstance(error["input"], str):
+        came = str(error["ctx"]["actual_length"] or "none")
+    return f"{where}{message[0].lower()}{message[1:]}, got {came}"
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    """What was expected, in words that say nothing of how it was looked at."""
+    kind = error["type"]
+    if kind in ("model_attributes_type", "dict_type"):
+        return "expected a JSON object"
+    if kind == "int_parsing":
+        return "expected a whole number"
+    if kind in LENGTHS:
+        most = kind == "too_long"
+        limit = error["ctx"]["max_length" if most else "min_length"]
+        unit = "character" if isinstance(error["input"], str) else "item"
+        return f"expected at {'most' if most else 'least'} {limit} {unit}{'s' * (limit != 1)}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _shown(value: Any) -> str:

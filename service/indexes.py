@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
 from retrieval.vectors.manifest import MANIFEST_FILE
 from service.errors import SHOWN, ReadOnlyError, UnknownIndexError
 from service.samples import SAMPLE
+from service.schemas.fields import INDEX_NAME
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from retrieval.store.addition import Entry
     from retrieval.store.text_index import TextIndex
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Stamp = tuple[int, int]
 
@@ -53,7 +52,7 @@ class Indexes:
         if not self.folder.is_dir():
             return []
         found = (path.name for path in self.folder.iterdir() if (path / MANIFEST_FILE).is_file())
-        return sorted(name for name in found if NAME.fullmatch(name))
+        return sorted(name for name in found if INDEX_NAME.fullmatch(name))
 
     def get(self, name: str) -> TextIndex:
         """The index ``name``.
@@ -230,7 +229,7 @@ class Indexes:
             raise MismatchError(f"index '{path.name}' cannot be read: {error}") from error
 
     def _path(self, name: str) -> Path:
-        if not NAME.fullmatch(name):
+        if not INDEX_NAME.fullmatch(name):
             raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
         return self.folder / name
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from bitext.errors import BitextError, InputError, MismatchError, TooLargeError
 from retrieval.vectors.manifest import MANIFEST_FILE
 from service.errors import SHOWN, UnknownIndexError, UnknownSnapshotError
-from service.indexes import NAME, Indexes, make_folder
+from service.indexes import Indexes, make_folder
+from service.schemas.fields import INDEX_NAME
 from service.settings import Settings
 
 ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -118,7 +119,7 @@ class Snapshots:
         if not self.folder.is_dir():
             return 0
         names = [path.name for path in self.folder.iterdir()]
-        return sum(len(self._ids(name)) for name in names if NAME.fullmatch(name))
+        return sum(len(self._ids(name)) for name in names if INDEX_NAME.fullmatch(name))
 
     def _path(self, name: str, snapshot: str) -> Path:
         path = self._folder(name) / snapshot
@@ -127,7 +128,7 @@ class Snapshots:
         return path
 
     def _folder(self, name: str) -> Path:
-        if not NAME.fullmatch(name):
+        if not INDEX_NAME.fullmatch(name):
             raise UnknownIndexError(f"there is no index '{name[:SHOWN]}'")
         return self.folder / name
 

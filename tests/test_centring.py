@@ -205,7 +205,7 @@ def test_kinds_that_cannot_be(kind: str, sentence: str) -> None:
 
 
 def test_too_few_vectors() -> None:
-    with pytest.raises(InputError, match="at least 10 vectors of language 'de', got 9"):
+    with pytest.raises(InputError, match="at least 10 vectors of 'de', got 9"):
         learn("mean", de=GERMAN[:9])
     with pytest.raises(InputError, match="needs vectors that differ"):
         learn("whitening", de=np.tile(X, (20, 1)))

@@ -83,7 +83,7 @@ def test_all_pairs_and_centrings(run: Run, parallel: Path, tiny_model: Path) -> 
     )  # fmt: skip
     assert (code, out) == (2, "")  # four sentences are too few to learn from
     assert err == (
-        "bitext evaluate retrieval: centring needs at least 10 vectors of language 'deu', got 4; "
+        "bitext evaluate retrieval: centring needs at least 10 vectors of 'deu', got 4; "
         "some hundreds serve well\n"
     )
     code, out, _ = run(

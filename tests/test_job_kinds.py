@@ -240,7 +240,7 @@ def test_a_service_without_inputs_reads_uploads_only(settings: Settings) -> None
         ("mine", {"model": f"job:{ID}"}, f"job '{ID}' has left no model"),
         ("mine", {"model": "job:../x"}, "has left no model"),
         ("mine", {"device": "tpu"}, "field 'settings.device'"),
-        ("train", {"stages": []}, "field 'settings.stages': list should have at least 1 item"),
+        ("train", {"stages": []}, "field 'settings.stages': expected at least 1 item, got none"),
         ("train", {"stages": [{"steps": "5"}]}, "field 'settings.stages.0.steps'"),
         ("train", {"seed": 10**40}, f"field 'settings.seed': input should be less than or equal to "
                                     f"{2**63 - 1}, got {10**40}"),

@@ -300,8 +300,8 @@ def test_a_sentence_too_long_for_the_model_is_refused_or_taken_in_windows(
             422,
             "expected either 'method' or 'methods', not both",
         ),
-        ({"methods": []}, 422, "field 'methods': list should have at least 1 item"),
-        ({"methods": ["mwmf"] * 33}, 422, "field 'methods': list should have at most 32 items"),
+        ({"methods": []}, 422, "field 'methods': expected at least 1 item, got none"),
+        ({"methods": ["mwmf"] * 33}, 422, "field 'methods': expected at most 32 items, got 33"),
         ({"similarity": "l2"}, 422, "unknown similarity 'l2'; choose one of: cosine, dot"),
         (
             # 4 by 25 words and 1 by 1 are one cell more than 100.

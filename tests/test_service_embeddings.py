@@ -143,7 +143,7 @@ def test_centring_takes_away_what_a_language_has_in_common(serve: Serve, encoder
         ({"input": "a", "prefix": 3}, 422, "field 'prefix': input should be a valid string"),
         ({"input": "a", "user": "u" * 201}, 422, "field 'user': string should have at most 200"),
         ({"input": "a", "centring": "x"}, 422, "unknown kind of centring 'x'; choose one of: com"),
-        ({"input": "a", "centring": "mean"}, 422, "centring needs at least 10 vectors of language"),
+        ({"input": "a", "centring": "mean"}, 422, "centring needs at least 10 vectors of 'texts'"),
         ({"input": "a", "languages": ["de"]}, 422, "field 'languages' is for 'centring', which is"),
         (
             {"input": "a", "centring": "mean", "languages": []},

@@ -168,16 +168,26 @@ def test_of_many_faults_the_first_is_told(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "image/x+json"]
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "image/x+json",
+        "application/json; charset=latin-1",
+    ],
 )
 def test_another_media_type_is_a_415(client: TestClient, kind: str) -> None:
     response = client.post("/align", content=b'{"source": "a"}', headers={"content-type": kind})
-    assert problem(response, 415)["detail"] == f"send Content-Type: application/json; got '{kind}'"
+    assert problem(response, 415)["detail"] == (
+        f"send JSON in UTF-8, as Content-Type: application/json; got '{kind}'"
+    )
 
 
 def test_a_missing_media_type_is_a_415(client: TestClient) -> None:
     response = client.post("/align", content=b"{}")
-    assert problem(response, 415)["detail"] == "send Content-Type: application/json; got none"
+    assert problem(response, 415)["detail"] == (
+        "send JSON in UTF-8, as Content-Type: application/json; got none"
+    )
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ def _collect(language: str, blocks: Iterable[Rows], dim: int, squares: bool) -> 
         found.add(rows)
     if found.count < FEWEST:
         raise InputError(
-            f"centring needs at least {FEWEST} vectors of language '{language}', "
+            f"centring needs at least {FEWEST} vectors of '{language}', "
             f"got {found.count}; some hundreds serve well"
         )
     return found

@@ -153,7 +153,9 @@ class Guard:
         if (length not in ("", "0") or "transfer-encoding" in headers) and not _is_json(headers):
             sent = headers.get("content-type")
             came = f"got '{sent}'" if sent else "got none"
-            raise HTTPException(415, f"send Content-Type: application/json; {came}")
+            raise HTTPException(
+                415, f"send JSON in UTF-8, as Content-Type: application/json; {came}"
+            )
 
     def _limited(self, receive: Receive, streams: bool, coming: _Body) -> Receive:
         """``receive``, ending in a 413 as soon as more than the limit has come, stated or not, in
@@ -244,7 +246,11 @@ def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
 
 
 def _is_json(headers: Headers) -> bool:
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, _, parameters = headers.get("content-type", "").lower().partition(";")
+    kind = kind.strip()
+    name, _, charset = parameters.replace(" ", "").replace('"', "").partition("=")
+    if name == "charset" and charset not in ("utf-8", "utf8"):
+        return False
     return kind == "application/json" or (
         kind.startswith("application/") and kind.endswith("+json")
     )

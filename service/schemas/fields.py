@@ -91,11 +91,24 @@ TooLongField = Annotated[
 Language = Annotated[
     Short, AfterValidator(_language), Field(description="A language tag such as de or zh-Hant.")
 ]
+INDEX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def _index_name(value: str) -> str:
+    if not INDEX_NAME.fullmatch(value):
+        raise ValueError(
+            "expected 1 to 64 small letters, digits, hyphens and underscores, of which the first "
+            "is a letter or a digit"
+        )
+    return value
+
+
 IndexName = Annotated[
     str,
+    AfterValidator(_index_name),
     Field(
         description="Small letters, digits, hyphens and underscores.",
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        json_schema_extra={"pattern": f"^{INDEX_NAME.pattern}$"},
     ),
 ]
 SentenceId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="A number of your choice.")]
