@@ -69,11 +69,12 @@ export class SearchView {
   /** Say what the chosen index holds; ask for the query's language only where that matters. */
   describe() {
     const index = this.indexes.get(this.fields.index.value);
-    document.querySelector("#of-index").hidden = this.indexes.size < 2;
+    document.querySelector("#of-index").hidden = this.indexes.size < 2 && !!index;
     document.querySelector("#of-language").hidden = !index?.centring;
     document.querySelector("label[for=query]").textContent = index?.centring ? "Sentence" : "Sentence in any language";
-    document.querySelector("#choices").hidden = !index;
-    document.querySelector("#corpus").textContent = index ? holdings(index) : "There is no index with sentences yet.";
+    document.querySelector("#choices").hidden = !this.indexes.size;
+    const none = this.indexes.size ? "" : "There is no index with sentences yet.";
+    document.querySelector("#corpus").textContent = index ? holdings(index) : none;
     if (!index) return;
     const languages = Object.keys(index.languages).sort();
     const options = () => languages.map((code) => new Option(nameOf(code), code));
