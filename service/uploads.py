@@ -39,7 +39,9 @@ T = TypeVar("T")
 PIECE = 1 << 20
 """Bytes that are written at once."""
 FEW = 4
-"""Threads that write and unpack what comes."""
+"""Threads that write what comes."""
+UNPACKED = 2
+"""Uploads that are unpacked at the same time, which may take minutes, to see how much they hold."""
 LEFT = ".part"
 """How names of files end that are not whole."""
 OLD = 24 * 3600.0
@@ -56,6 +58,7 @@ class Uploads:
         self._most_of_all = settings.max_uploads_bytes
         self._coming = 0  # bytes of uploads that are being received
         self._few = anyio.CapacityLimiter(FEW)
+        self._unpacking = anyio.CapacityLimiter(UNPACKED)
         self._keeping = threading.Lock()
 
     async def receive(self, stream: AsyncIterator[bytes], name: str) -> UploadRow:
@@ -83,7 +86,7 @@ class Uploads:
             await self._aside(part.write, b"".join(pending))
             if not counted:
                 raise InputError("the upload is empty")
-            await self._aside(self._check_packed, name, part)
+            await anyio.to_thread.run_sync(self._check_packed, name, part, limiter=self._unpacking)
             return await self._aside(self._keep, id, name, part)
         except ClientDisconnect:
             raise HTTPException(400, "the upload ended before it was whole") from None

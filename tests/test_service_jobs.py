@@ -29,6 +29,7 @@ from bitext.errors import TooLargeError
 from encoders.registry import ModelRegistry
 from service.app import create_app
 from service.database.engine import Database, url_of
+from service.errors import DatabaseError
 from service.jobs.following import Place, follow
 from service.jobs.kinds import plan
 from service.jobs.queueing import Claim, Queue
@@ -289,17 +290,19 @@ def test_a_wrong_page_is_refused(client: TestClient, query: str) -> None:
 def test_who_may_no_longer_follow_is_let_go(client: TestClient, settings: Settings) -> None:
     id = submit(client)["id"]  # which no worker takes, so that the stream has no end
     jobs = client.app.state.service.jobs  # type: ignore[attr-defined]
-    answers = iter([True, False])
 
-    async def may_stay() -> bool:
-        return next(answers)
+    async def follow_it(answers: Iterator[bool]) -> list[bytes]:
+        async def may_stay() -> bool:
+            for answer in answers:
+                return answer
+            raise DatabaseError("it does not answer")
 
-    async def follow_it() -> list[bytes]:
         return [piece async for piece in follow(jobs, id, Place(), may_stay)]
 
-    first, second = asyncio.run(follow_it())
-    assert first == b"retry: 2000\n\n"
-    assert b"event: job" in second
+    for answers in (iter([True, False]), iter([True])):
+        first, second = asyncio.run(follow_it(answers))
+        assert first == b"retry: 2000\n\n"
+        assert b"event: job" in second
 
 
 def events(client: TestClient, id: str, last: str | None = None) -> list[tuple[str, Any, str]]:

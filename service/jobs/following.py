@@ -8,6 +8,7 @@ that whoever was cut off goes on from there.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.to_thread
 from fastapi.sse import format_sse_event
+from sqlalchemy.exc import SQLAlchemyError
 
-from service.errors import UnknownJobError
+from service.errors import DatabaseError, UnknownJobError
 from service.jobs.looking import Series
 from service.jobs.service import Jobs
 from service.jobs.tables import ENDED
+
+logger = logging.getLogger(__name__)
 
 LOOK = 0.5
 """Seconds between two looks."""
@@ -90,11 +94,16 @@ async def follow(
     yield f"retry: {RETRY}\n\n".encode()
     said = time.monotonic()
     measured = Series(jobs.folder(id))
-    while may_stay is None or await may_stay():
+    while True:
         try:
+            if may_stay is not None and not await may_stay():
+                return
             news = await anyio.to_thread.run_sync(look, jobs, id, place, measured)
         except UnknownJobError:
             return
+        except (DatabaseError, SQLAlchemyError):
+            logger.warning("a follower of job %s is let go: the database does not answer", id)
+            return  # to come again, and be told so by a status
         place = news.place
         if news.events:
             said = time.monotonic()
