@@ -181,6 +181,10 @@ def mistake(call: Call, *arguments: object) -> str:
     return sentence
 
 
+def test_a_key_that_is_wrong_is_told_with_where_to_give_it(call: Call) -> None:
+    assert mistake(call, "list", "--key", "bt_x").endswith("(--key, or BITEXT_KEY)")
+
+
 def test_a_job_that_is_refused_leaves_no_uploads(call: Call, service: Service, mine: Path) -> None:
     mine.write_text(mine.read_text().replace("top = 5", 'top = "x"'))
     before = set(service.settings.uploads.glob("*"))

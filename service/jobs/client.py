@@ -101,6 +101,8 @@ class Client:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
                 return None if answer.status == 204 else _object(json.load(answer))
         except urllib.error.HTTPError as error:
+            if error.code == 401:
+                raise InputError(f"{_detail(error)} (--key, or BITEXT_KEY)") from None
             raise InputError(_detail(error)) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, BrokenPipeError | ConnectionResetError):
