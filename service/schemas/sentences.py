@@ -194,12 +194,12 @@ class PageQuery(Page):
 
     model_config = ConfigDict(strict=False)
 
-    language: list[Language] | None = Field(
-        None, max_length=MAX_CHOICES, description="Only of these; may be repeated."
+    language: list[Language] = Field(
+        [], max_length=MAX_CHOICES, description="Only of these; may be repeated."
     )
 
     def filter(self) -> SentenceFilter | None:
-        return None if self.language is None else SentenceFilter(language=self.language)
+        return SentenceFilter(language=self.language) if self.language else None
 
 
 class ScrollRequest(Page):
