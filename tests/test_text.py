@@ -33,6 +33,7 @@ from bitext.text import (
     words,
 )
 from bitext.types import Alignment, GoldAlignment, SentencePair
+from bitext.zstd import ZstdReader
 
 Put = Callable[[str, bytes], Path]
 
@@ -494,3 +495,15 @@ def test_published_alignments_are_read_and_written_unchanged() -> None:
         for alignment, raw in zip(read_alignments(path), open_lines(path), strict=True):
             assert alignment == Alignment.parse(raw)
             assert sorted(str(alignment).split()) == sorted(set(raw.split()))
+
+
+def test_little_that_stands_for_much_is_unpacked_in_steps() -> None:
+    packed = compress(bytes(2**26))
+    assert len(packed) < 2**13
+    reader, most, total = ZstdReader(io.BytesIO(packed)), 0, 0
+    while found := reader.read(1):
+        most = max(most, len(reader._output))
+        total += len(found) + len(reader._output)
+        reader._output = memoryview(b"")
+    assert total == 2**26
+    assert most < 2**24
