@@ -21,6 +21,7 @@ MAX_CHOICES = 500
 """Values or languages that one condition may name; SQLite bounds the parameters of a statement."""
 
 MAX_CONDITIONS = 50
+"""Of a filter."""
 
 _NUMBERS = ("integer", "real")
 _SPOKEN = re.compile(r"([^=<>!]+)(!=|>=|<=|=)(.*)", re.DOTALL)

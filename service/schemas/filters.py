@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -16,11 +16,9 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from bitext.errors import InputError
+from retrieval.store.selection import Condition, Filter, check_conditions
 from service.schemas.fields import Body, Language, refusal
 from service.schemas.metadata import Plain
-
-if TYPE_CHECKING:
-    from retrieval.store.selection import Filter
 
 Plains = TypeAliasType("Plains", Annotated[list[Plain], FailFast()])
 Languages = TypeAliasType("Languages", Annotated[list[Language], FailFast()])
@@ -54,8 +52,6 @@ Clause = Annotated[
 
 def _few(value: object) -> object:
     """One condition a key at least: too many are known before each of them is looked at."""
-    from retrieval.store.selection import check_conditions
-
     if isinstance(value, dict):
         try:
             check_conditions(len(value))
@@ -111,8 +107,6 @@ class SentenceFilter(Body):
 
         :raises InputError: if a condition cannot be met by any metadata.
         """
-        from retrieval.store.selection import Filter
-
         must, must_not = [], []
         for key, clause in (self.metadata or {}).items():
             kinds = _conditions(key, clause)
@@ -129,8 +123,6 @@ def where(given: SentenceFilter | None) -> Filter | None:
 
 def _conditions(key: str, clause: Any) -> tuple[list[Any], list[Any]]:
     """What must hold of the key, and what must not."""
-    from retrieval.store.selection import Condition
-
     if not isinstance(clause, FilterCondition):
         values = tuple(clause) if isinstance(clause, list) else (clause,)
         return [Condition(key, any_of=values)], []
