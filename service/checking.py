@@ -140,10 +140,10 @@ def _model(name: str, settings: Settings) -> str:
 
 
 def _translators(settings: Settings) -> Iterator[Found]:
-    from encoders.registry import ModelRegistry
+    from encoders.shelf import Shelf
     from service.translators import Translators
 
-    translators = Translators(settings, lambda: ModelRegistry().shelf)
+    translators = Translators(settings, Shelf)  # an empty one: nothing is loaded
     for name, place in translators.places().items():
         yield _found(f"translation model {name}", partial(_translator, translators, name, place))
 
